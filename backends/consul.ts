@@ -1,0 +1,160 @@
+/**
+ * Locks in Consul, over the HTTP API of an agent: Consul 1.8 and later, no other package.
+ *
+ * ```ts ignore
+ * import { LockManager } from "@holdfast/lock";
+ * import { consul } from "@holdfast/lock/consul";
+ *
+ * await using locks = new LockManager(consul("https://127.0.0.1:8501", { token: "...", ca: "..." }));
+ * await using lock = await locks.acquire("invoice:42");
+ * ```
+ *
+ * A manager has one session (one for each ttl in use), whatever the number of its locks; it ends when
+ * it is closed, and with it all that the manager had. A claim is a key of its own under this session.
+ * An uncontended `acquire` is one request, and so is a release; a waiter listens to the key of whom it
+ * waits for, and nothing else. The fencing token is the index of Consul's log at which the claim entered.
+ *
+ * The smallest ACL policy, for the manager's default prefix and an agent on the node `web-1`:
+ *
+ * ```hcl
+ * key_prefix "holdfast/" { policy = "write" }
+ * session "web-1"        { policy = "write" }
+ * ```
+ *
+ * Consul takes no ttl below ten seconds (nor does this: a `RangeError`), and **it ends a session as late
+ * as twice its ttl after the last renewal**. A holder that dies with a ttl of ten seconds may leave its
+ * lock taken for twenty; a holder that lives sees `lock.signal` abort after ten, as anywhere else.
+ *
+ * What it does not promise:
+ *
+ * - A session belongs to a node of the catalog, by default the one of the agent that is asked, and ends
+ *   when this node leaves the catalog: an agent that is shut down gracefully takes the locks with it
+ *   (they are lost, and the holders know). The option `node` names another one. No health check ends it.
+ * - Tokens rise until the servers are restored from a snapshot.
+ * - Nothing is locked across datacenters: all who contend have to name the same one.
+ * - Whoever may write the keys can delete them. Such a loss is noticed by the next renewal at the
+ *   latest, a third of a ttl later; a steal and the end of a session are noticed at once.
+ * - A heartbeat looks at the keys of up to 64 locks by name, and beyond that at the names of all keys
+ *   below the manager's prefix: services with thousands of locks should each have a prefix of their own.
+ * - Consul takes 200 connections from one address (`limits.http_max_conns_per_client`). A backend uses
+ *   at most about a hundred; many processes behind one address may need that raised.
+ *
+ * @module
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
+import type { ConsulAddress, ConsulLocator } from "./consul/address.ts";
+import { type Bounds, ConsulApi } from "./consul/api.ts";
+import { ConsulHttp } from "./consul/http.ts";
+import { ConsulLease, type Store } from "./consul/lease.ts";
+import { metadataOf, queueOf } from "./consul/names.ts";
+import { entriesOf } from "./consul/queue.ts";
+import { type ConsulClient, type ConsulOptions, type Settings, settings } from "./consul/settings.ts";
+import { Turnstile } from "./consul/turnstile.ts";
+import { Waiting } from "./consul/waiting.ts";
+import { BackendError } from "../internal/errors.ts";
+
+export type { ConsulAddress, ConsulClient, ConsulLocator, ConsulOptions };
+
+/**
+ * Locks in Consul.
+ *
+ * @throws {TypeError | RangeError} If `target` or an option is none of the things accepted.
+ */
+export function consul(
+  target: string | ConsulOptions | ConsulClient | ConsulLocator = {},
+  options: ConsulOptions = {},
+): Backend {
+  return new ConsulBackend(settings(target, options));
+}
+
+const TRAITS: Traits = {
+  fencing: "consensus",
+  order: "fifo",
+  inOrder: false,
+  semaphore: true,
+  minTtl: 10_000,
+  maxTtl: 86_400_000,
+  timer: "lease",
+  settle: 0,
+};
+
+/** Milliseconds that one question of a watch may stand open. */
+const WAIT = 60_000;
+
+/** Attempts and releases in flight. Consul takes 200 connections from one address, unless told otherwise. */
+const AT_ONCE = 32;
+
+/**
+ * Milliseconds of rest after an answer without news. Consul answers a question about a queue that has
+ * been empty for a quarter of an hour at every write to its KV store, wherever that is.
+ */
+const IRRELEVANT = 200;
+
+class ConsulBackend implements Backend {
+  readonly name = "consul";
+  readonly traits: Traits = TRAITS;
+  readonly users: Set<object> = new Set();
+  readonly #http: ConsulHttp;
+  readonly #store: Store;
+  readonly #node: string | undefined;
+
+  constructor(settings: Settings) {
+    this.#http = new ConsulHttp(settings);
+    const api = new ConsulApi(this.#http);
+    this.#store = {
+      api,
+      root: settings.prefix,
+      waiting: new Waiting(api),
+      turnstile: new Turnstile(AT_ONCE),
+    };
+    this.#node = settings.node;
+  }
+
+  async lease(request: LeaseRequest, call: Call): Promise<Lease> {
+    const name = `holdfast ${request.client}`;
+    const session = await this.#store.api.createSession({ ttl: request.ttl, name, node: this.#node }, call);
+    return new ConsulLease(this.#store, session, request);
+  }
+
+  async list(scope: string, call: Call): Promise<Entry[]> {
+    const { api, root } = this.#store;
+    if (scope.endsWith("/")) return entriesOf(root, await api.tree(`${root}${scope}`, call));
+    const answer = await api.transact([
+      { Verb: "get-tree", Key: queueOf(root, scope) },
+      { Verb: "get-tree", Key: metadataOf(root, scope) },
+    ], call);
+    if (!Array.isArray(answer)) throw new BackendError(`Cannot list claims: Consul refused: ${answer.why}`);
+    return entriesOf(root, answer);
+  }
+
+  async watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
+    const queue = queueOf(this.#store.root, key);
+    const stop = new AbortController();
+    const next = (index: number, bounds: Bounds): Promise<{ names: string[]; index: number }> =>
+      this.#store.api.next(queue, { index, wait: WAIT, tree: true }, bounds);
+    const follow = async (seen: { names: string[]; index: number }): Promise<void> => {
+      while (!stop.signal.aborted) {
+        const found = await next(seen.index, stop);
+        if (found.names.join() !== seen.names.join()) watcher.changed();
+        else if (found.index !== seen.index) await sleep(IRRELEVANT, undefined, stop);
+        seen = found;
+      }
+    };
+    follow(await next(0, call)).catch((error) => {
+      if (!stop.signal.aborted) watcher.failed(error);
+    });
+    return {
+      [Symbol.asyncDispose]: () => {
+        stop.abort();
+        return Promise.resolve();
+      },
+    };
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#store.waiting.close();
+    this.#http.close();
+    return Promise.resolve();
+  }
+}

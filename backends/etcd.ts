@@ -1,0 +1,100 @@
+/**
+ * Locks on etcd 3.4 and newer.
+ *
+ * One etcd lease keeps all locks of a ttl alive. A lock is a key under it, and its place in the queue
+ * the key's create revision, which is the fencing token as well. An uncontended acquisition is one
+ * transaction, a release another; who waits watches only whom it waits for. `etcdctl lock` and Go's
+ * `concurrency.Mutex` on `<prefix>/<key>` stand in the same queue.
+ *
+ * What it does not promise:
+ * - Tokens rise until the cluster is restored from a backup; then they may come again.
+ * - etcd counts a ttl in whole seconds, never below one and a half election timeouts (2 s unless
+ *   configured), and looks for expired leases twice a second: a lock whose holder died may stay up to
+ *   that much longer. A new leader starts every ttl afresh.
+ * - A `steal` removes a Go holder as well, which is not told.
+ * - Whoever may write to the prefix can delete the keys of others. A holder learns that at its next
+ *   renewal, a third of the ttl later.
+ * - While the majority of the members is out of reach, nothing is granted and nothing renewed.
+ *
+ * ```ts
+ * import { LockManager } from "@holdfast/lock";
+ * import { etcd } from "@holdfast/lock/etcd";
+ *
+ * await using locks = new LockManager(etcd("http://127.0.0.1:2379"));
+ * await using lock = await locks.acquire("invoice:42");
+ * ```
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
+import { EtcdClient } from "./etcd/client.ts";
+import { EtcdLease } from "./etcd/lease.ts";
+import { list } from "./etcd/list.ts";
+import type { Port } from "./etcd/port.ts";
+import { endOf } from "./etcd/requests.ts";
+import { type EtcdTarget, readTarget } from "./etcd/target.ts";
+
+export type { Etcd3Like } from "./etcd/handed_in.ts";
+export type { EtcdLocator, EtcdOptions, EtcdTarget, EtcdTls } from "./etcd/target.ts";
+
+/**
+ * A store on etcd: by one or several addresses (members of one cluster), by options, wherever a
+ * locator says, or over a client of the package `etcd3`, which stays open.
+ *
+ * A client handed in should not retry by itself (give it a `faultHandling` that passes everything
+ * through), or a release that it had to repeat answers that the lock had been lost before.
+ *
+ * @throws {TypeError} If an address or an option is none, or a password has no username.
+ * @throws {RangeError} If a port is none.
+ */
+export function etcd(target: EtcdTarget = {}): Backend {
+  return new EtcdBackend(new EtcdClient(readTarget(target)));
+}
+
+const TRAITS: Traits = {
+  fencing: "consensus",
+  order: "fifo",
+  inOrder: false,
+  semaphore: true,
+  minTtl: 1_000,
+  maxTtl: 86_400_000,
+  timer: "lease",
+  settle: 0,
+};
+
+class EtcdBackend implements Backend {
+  readonly name = "etcd";
+  readonly traits: Traits = TRAITS;
+  readonly users: Set<object> = new Set();
+  readonly #port: Port;
+
+  constructor(port: Port) {
+    this.#port = port;
+  }
+
+  async lease(request: LeaseRequest, call: Call): Promise<Lease> {
+    const granted = await this.#port.call("leaseGrant", { TTL: Math.ceil(request.ttl / 1_000) }, call);
+    return new EtcdLease(this.#port, request, granted);
+  }
+
+  list(scope: string, call: Call): Promise<Entry[]> {
+    return list(this.#port, scope, call);
+  }
+
+  async watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
+    const queue = `${key}/`;
+    let ready = false;
+    const watching = this.#port.watch({ key: Buffer.from(queue), range_end: endOf(queue) }, {
+      changed: () => watcher.changed(),
+      failed: (error) => ready && watcher.failed(error),
+    });
+    await watching.ready;
+    ready = true;
+    return { [Symbol.asyncDispose]: async () => watching.cancel() };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#port.close();
+  }
+}

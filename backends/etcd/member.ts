@@ -1,0 +1,112 @@
+import { Channel } from "./channel.ts";
+import type { Credentials } from "./dial.ts";
+import type { WatchResponse } from "./messages.ts";
+import type { Bounds, Calls, Connection, WatchStream } from "./port.ts";
+import type { Message } from "./protobuf.ts";
+import * as schema from "./schema.ts";
+import { EtcdError, isLoginNeedless, isStaleToken } from "./status.ts";
+
+/** Who we are to etcd. */
+export interface User {
+  readonly username: string;
+  readonly password: string;
+}
+
+const METHODS: Record<keyof Calls, readonly [path: string, request: Message, response: Message]> = {
+  range: ["KV/Range", schema.RangeRequest, schema.RangeResponse],
+  txn: ["KV/Txn", schema.TxnRequest, schema.TxnResponse],
+  leaseGrant: ["Lease/LeaseGrant", schema.LeaseGrantRequest, schema.LeaseGrantResponse],
+  leaseRevoke: ["Lease/LeaseRevoke", schema.LeaseRevokeRequest, schema.LeaseRevokeResponse],
+  // A stream both ways, of which one message each way is enough.
+  leaseKeepAlive: ["Lease/LeaseKeepAlive", schema.LeaseKeepAliveRequest, schema.LeaseKeepAliveResponse],
+  leaseTimeToLive: ["Lease/LeaseTimeToLive", schema.LeaseTimeToLiveRequest, schema.LeaseTimeToLiveResponse],
+};
+
+/** Milliseconds; etcd is slow at comparing passwords, on purpose. */
+const LOGIN = 5_000;
+
+/** A connection to one member of the cluster, with its login. */
+export class Member implements Connection {
+  readonly #channel: Channel;
+  readonly #user: User | undefined;
+  #login: Promise<Record<string, string>> | undefined;
+
+  constructor(
+    origin: string,
+    credentials: Credentials,
+    user: User | undefined,
+    broke: (error: EtcdError) => void,
+  ) {
+    this.#channel = new Channel(origin, credentials, broke);
+    this.#user = user;
+  }
+
+  async call<M extends keyof Calls>(
+    method: M,
+    request: Calls[M][0],
+    bounds: Bounds,
+  ): Promise<Calls[M][1]> {
+    const [path, asked, answered] = METHODS[method];
+    const message = asked.encode(request);
+    for (let tries = 1;; tries++) {
+      const login = this.#user && this.#loggedIn(this.#user);
+      try {
+        const reply = await this.#channel.call(path, message, await login ?? {}, bounds);
+        return answered.decode(reply) as Calls[M][1];
+      } catch (error) {
+        // Refused before it was looked at, so it may be sent again.
+        if (login === undefined || tries > 1 || !isStaleToken(error)) throw error;
+        if (this.#login === login) this.#login = undefined;
+      }
+    }
+  }
+
+  async watch(
+    hear: (response: WatchResponse) => void,
+    ended: (error: unknown) => void,
+  ): Promise<WatchStream> {
+    const token = this.#user && await this.#loggedIn(this.#user);
+    let closed = false;
+    const exchange = this.#channel.listen("Watch/Watch", { ...token, hasleader: "true" }, {
+      message: (message) => hear(schema.WatchResponse.decode(message) as unknown as WatchResponse),
+      over: (error) => closed || ended(error ?? EtcdError.unavailable("etcd has ended the watch stream")),
+    });
+    return {
+      send: (request) => exchange.send(schema.WatchRequest.encode(request)),
+      close() {
+        closed = true;
+        exchange.end();
+      },
+    };
+  }
+
+  refused(): void {
+    this.#login = undefined;
+  }
+
+  close(error: EtcdError): void {
+    this.#channel.close(error);
+  }
+
+  /** The header that says who we are; none, if nobody asks. */
+  #loggedIn(user: User): Promise<Record<string, string>> {
+    if (this.#login !== undefined) return this.#login;
+    const login = this.#authenticate(user);
+    login.catch(() => this.#login === login && (this.#login = undefined));
+    return this.#login = login;
+  }
+
+  async #authenticate({ username, password }: User): Promise<Record<string, string>> {
+    const message = schema.AuthenticateRequest.encode({ name: username, password });
+    try {
+      const reply = await this.#channel.call("Auth/Authenticate", message, {}, {
+        timeout: LOGIN,
+        urgent: true,
+      });
+      return { token: `${schema.AuthenticateResponse.decode(reply)["token"]}` };
+    } catch (error) {
+      if (isLoginNeedless(error)) return {};
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import type { Call } from "../../internal/backend.ts";
+import { BackendError } from "../../internal/errors.ts";
+import { leadsElsewhere, redisError, replyCode } from "./errors.ts";
+import type { Link } from "./link.ts";
+import type { Route } from "./route.ts";
+import type { Script } from "./script.ts";
+
+/** What a connection reports, whichever link it goes by. */
+export interface ConnectionEvents {
+  /** A message on the channel of this process. */
+  message(text: string): void;
+  /** Messages may have been missed. */
+  down(): void;
+}
+
+/** Somebody who listens to a channel. */
+export interface Listener {
+  /** A message. */
+  heard(text: string): void;
+  /** Nothing more will be heard, and something may have been missed. */
+  deaf(error: unknown): void;
+}
+
+/**
+ * Milliseconds that a connection may be silent, and that opening one may take, however little time the
+ * calls have that wait for it: a deadline that is near must not make a slow network worse.
+ */
+const SILENCE = 300;
+const OPENING = 1_000;
+
+/** A link on its way. */
+interface Opening {
+  readonly since: number;
+  readonly link: Promise<Link>;
+  readonly abandon: AbortController;
+}
+
+/**
+ * The way to Redis: opened by the first call that needs it, and again by the first call after it
+ * broke. Nothing is queued meanwhile and nothing is repeated.
+ */
+export class Connection {
+  /** The channel on which this process hears of its claims. */
+  readonly channel: string = `holdfast:${crypto.randomUUID().slice(0, 13)}`;
+  readonly #route: Route;
+  readonly #events: ConnectionEvents;
+  #link: Link | undefined;
+  #opening: Opening | undefined;
+  readonly #listeners = new Map<string, Set<Listener>>();
+  /** Calls sent and not answered, since when nothing has come back, and how long that may last. */
+  #unanswered = 0;
+  #silentSince = 0;
+  #patience = 0;
+  /** Server time minus ours, in microseconds, at most. See {@linkcode serverTimeAt}. */
+  #ahead = -Infinity;
+  #uncertainty = 0;
+
+  constructor(route: Route, events: ConnectionEvents) {
+    this.#route = route;
+    this.#events = events;
+  }
+
+  /** Whether one call may name keys of several queues: not in a Cluster. */
+  get joins(): boolean {
+    return this.#link?.cluster === false;
+  }
+
+  /** The link, opened if there is none. */
+  link(call: Call): Link | Promise<Link> {
+    if (this.#link === undefined) return this.#opened(call);
+    const silent = this.#unanswered > 0 ? performance.now() - this.#silentSince : 0;
+    if (this.#link.usable && silent <= Math.max(this.#patience, call.timeout, SILENCE)) return this.#link;
+    // Broken; or calls have come and gone unanswered, and nothing will come out of it any more.
+    this.#drop(new BackendError("Cannot reach Redis: the connection is of no more use"));
+    return this.#opened(call);
+  }
+
+  /**
+   * Runs a script, on a link if one is given: `args` are the number of keys, the keys, and the rest.
+   * The digest is sent, and the text to a server that does not know it.
+   */
+  run(script: Script, args: readonly (string | number)[], call: Call, on?: Link): Promise<unknown> {
+    const link = on ?? this.link(call);
+    if (link instanceof Promise) return link.then((link) => this.run(script, args, call, link));
+    return this.#send(link, call, "EVALSHA", [script.sha, ...args], (error) => {
+      if (replyCode(error) !== "NOSCRIPT") throw this.#failed(link, error);
+      return this.#send(link, call, "EVAL", [script.source, ...args], (error) => {
+        throw this.#failed(link, error);
+      });
+    });
+  }
+
+  /** Resolves once nothing more is missed on a channel, which has what the client puts before keys. */
+  async listen(key: string, listener: Listener, call: Call): Promise<AsyncDisposable> {
+    const link = await this.link(call);
+    const channel = link.keyPrefix + key;
+    const listeners = this.#listeners.get(channel) ?? new Set();
+    this.#listeners.set(channel, listeners.add(listener));
+    const leave = async () => {
+      if (!listeners.delete(listener) || listeners.size > 0 || this.#listeners.get(channel) !== listeners) {
+        return;
+      }
+      this.#listeners.delete(channel);
+      await link.unsubscribe(channel).catch(() => {}); // a link that is down has no subscriptions
+    };
+    try {
+      await link.subscribe(channel);
+    } catch (error) {
+      await leave();
+      throw redisError(`listen to Redis at ${this.#route.place}`, error);
+    }
+    return { [Symbol.asyncDispose]: leave };
+  }
+
+  /** Learns the server's clock, in microseconds, from an answer. */
+  learn(serverTime: number): void {
+    this.#ahead = Math.max(this.#ahead, serverTime - performance.now() * 1_000);
+  }
+
+  /** The server time now, in microseconds, as far as known; `undefined` before the first answer. */
+  get serverTime(): number | undefined {
+    return this.#ahead === -Infinity ? undefined : Math.round(this.#ahead + performance.now() * 1_000);
+  }
+
+  /** The server time, in microseconds, at a time of ours; late rather than early. */
+  serverTimeAt(ours: number): number {
+    return Math.ceil(this.#ahead + ours * 1_000);
+  }
+
+  /** By how many microseconds {@linkcode serverTimeAt} may be late, as long as the clocks keep pace. */
+  get uncertainty(): number {
+    return this.#uncertainty;
+  }
+
+  /** Closes what was opened. A later call opens it again. */
+  close(): void {
+    this.#opening?.abandon.abort(new BackendError("Cannot connect to Redis: it was closed"));
+    this.#opening = undefined;
+    this.#link?.close();
+    this.#link = undefined;
+    this.#listeners.clear();
+  }
+
+  #opened(call: Call): Promise<Link> {
+    const since = performance.now();
+    if (this.#opening === undefined || since - this.#opening.since > Math.max(call.timeout, OPENING)) {
+      // One that takes longer than a call may take leads nowhere.
+      this.#opening?.abandon.abort(new BackendError("Cannot connect to Redis: it takes too long"));
+      const abandon = new AbortController();
+      this.#opening = { since, abandon, link: this.#connect(abandon.signal) };
+    }
+    return this.#opening.link;
+  }
+
+  async #connect(abandoned: AbortSignal): Promise<Link> {
+    let link: Link | undefined;
+    try {
+      link = await this.#route.open({
+        channel: this.channel,
+        abandoned,
+        message: (channel, text) => this.#heard(channel, text),
+        down: (error) => {
+          if (link !== undefined && this.#link === link) this.#lost(error);
+        },
+      });
+      const sent = performance.now() * 1_000;
+      const [seconds, micros] = await link.send("TIME", []) as [string, string];
+      abandoned.throwIfAborted();
+      this.#ahead = Number(seconds) * 1e6 + Number(micros) - sent;
+      this.#uncertainty = Math.ceil(performance.now() * 1_000 - sent);
+      this.#unanswered = 0;
+      this.#opening = undefined;
+      return this.#link = link;
+    } catch (error) {
+      link?.close();
+      if (!abandoned.aborted) this.#opening = undefined;
+      throw redisError(`connect to Redis at ${this.#route.place}`, error);
+    }
+  }
+
+  #send(
+    link: Link,
+    call: Call,
+    command: string,
+    args: readonly (string | number)[],
+    failed: (error: unknown) => Promise<unknown>,
+  ): Promise<unknown> {
+    if (this.#unanswered++ === 0) {
+      this.#silentSince = performance.now();
+      this.#patience = call.timeout;
+    }
+    return link.send(command, args).then((reply) => {
+      this.#answered(link);
+      return reply;
+    }, (error) => {
+      this.#answered(link);
+      return failed(error);
+    });
+  }
+
+  #answered(link: Link): void {
+    if (this.#link !== link) return;
+    this.#unanswered--;
+    this.#silentSince = performance.now();
+  }
+
+  #failed(link: Link, error: unknown): BackendError {
+    if (this.#link === link && leadsElsewhere(error)) this.#drop(error);
+    return redisError(`ask Redis at ${this.#route.place}`, error);
+  }
+
+  #drop(error: unknown): void {
+    const link = this.#link;
+    this.#lost(error);
+    link?.close();
+  }
+
+  #heard(channel: string, text: string): void {
+    if (channel === this.channel) this.#events.message(text);
+    else for (const listener of this.#listeners.get(channel) ?? []) listener.heard(text);
+  }
+
+  #lost(error: unknown): void {
+    this.#link = undefined;
+    const listeners = [...this.#listeners.values()].flatMap((some) => [...some]);
+    this.#listeners.clear();
+    this.#events.down();
+    for (const listener of listeners) {
+      listener.deaf(redisError(`listen to Redis at ${this.#route.place}`, error));
+    }
+  }
+}

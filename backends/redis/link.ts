@@ -1,0 +1,34 @@
+/** One connection to Redis, whichever client makes it: all that the backend needs of one. */
+export interface Link {
+  /** Sends one command; in a Cluster to the node of its first key. */
+  send(command: string, args: readonly (string | number)[]): Promise<unknown>;
+  /** Resolves once the server has confirmed: from then on every message arrives. */
+  subscribe(channel: string): Promise<void>;
+  /** The opposite. */
+  unsubscribe(channel: string): Promise<void>;
+  /** The names of all keys that match a pattern. */
+  scan(pattern: string): Promise<string[]>;
+  /** What the client puts before every key by itself, and not before channels. */
+  readonly keyPrefix: string;
+  /** Whether the keys of one command must share a slot. */
+  readonly cluster: boolean;
+  /** Whether the connections that were opened for it still stand; known before `down` is told. */
+  readonly usable: boolean;
+  /** Closes what was opened for it. */
+  close(): void;
+}
+
+/** What a link is opened for. */
+export interface LinkRequest {
+  /** Subscribed to from the start. */
+  readonly channel: string;
+  /** Aborts if nobody waits for the link any more, before it stands. */
+  readonly abandoned: AbortSignal;
+  /** A message on a channel subscribed to. */
+  message(channel: string, text: string): void;
+  /** Messages may have been missed, and the link is of no more use. Called at most once. */
+  down(error: unknown): void;
+}
+
+/** Opens a link; rejects if it cannot. */
+export type Opener = (request: LinkRequest) => Promise<Link>;

@@ -1,0 +1,116 @@
+import type { Call } from "../../internal/backend.ts";
+import { Connection, type Listener } from "../redis/connection.ts";
+import type { Link } from "../redis/link.ts";
+import type { Route } from "../redis/route.ts";
+import type { Script } from "../redis/script.ts";
+import { GREET, MEMORY } from "./scripts.ts";
+
+/** Milliseconds for which a node that could not be reached is not tried again. */
+const REST = 200;
+
+/** Arguments of a script: those that follow from which run of the server it is come in between. */
+type Arguments = (run: string) => readonly (string | number)[];
+
+/** One of the servers whose majority decides. */
+export class Node {
+  /** Which server, without credentials. */
+  readonly place: string;
+  readonly #connection: Connection;
+  /** Milliseconds. */
+  readonly #maxTtl: number;
+  /** The run of the server that a link leads to. */
+  readonly #runs = new WeakMap<Link, string>();
+  #failed: { readonly at: number; readonly error: unknown } | undefined;
+
+  constructor(route: Route, maxTtl: number, message: (node: Node, text: string) => void) {
+    this.place = route.place;
+    this.#maxTtl = maxTtl;
+    this.#connection = new Connection(route, { message: (text) => message(this, text), down: () => {} });
+  }
+
+  /** The channel on which this process hears of its claims. */
+  get channel(): string {
+    return this.#connection.channel;
+  }
+
+  /** The server's time now, in microseconds, as far as known. */
+  get serverTime(): number | undefined {
+    return this.#connection.serverTime;
+  }
+
+  /** Connects, which tells the server's time. */
+  async open(call: Call): Promise<void> {
+    await this.#link(call);
+  }
+
+  /** Runs a script. Its reply has the server's time at `timeAt`. */
+  async run(
+    script: Script,
+    keys: readonly string[],
+    args: Arguments,
+    timeAt: number,
+    call: Call,
+  ): Promise<number[]> {
+    const open = this.#link(call);
+    const link = open instanceof Promise ? await open : open;
+    const run = this.#runs.get(link) ?? await this.#run(link, call);
+    const reply = await this.#connection.run(
+      script,
+      [keys.length, ...keys, ...args(run)],
+      call,
+      link,
+    ) as number[];
+    for (let at = 0; at < reply.length; at++) reply[at] = Number(reply[at]);
+    this.#connection.learn(reply[timeAt]!);
+    return reply;
+  }
+
+  /** Runs a script whose reply is not numbers. */
+  async read(script: Script, keys: readonly string[], call: Call): Promise<unknown> {
+    return await this.#connection.run(script, [keys.length, ...keys], call, await this.#link(call));
+  }
+
+  /** The names of the keys that match. */
+  async scan(pattern: string, call: Call): Promise<string[]> {
+    const link = await this.#link(call);
+    const found = await link.scan(link.keyPrefix + pattern);
+    return found.map((key) => key.slice(link.keyPrefix.length));
+  }
+
+  /** See {@linkcode Connection.listen}. */
+  async listen(key: string, listener: Listener, call: Call): Promise<AsyncDisposable> {
+    await this.#link(call);
+    return await this.#connection.listen(key, listener, call);
+  }
+
+  /** Closes what was opened. */
+  close(): void {
+    this.#connection.close();
+    this.#failed = undefined;
+  }
+
+  #link(call: Call): Link | Promise<Link> {
+    if (this.#failed && performance.now() - this.#failed.at < REST) throw this.#failed.error;
+    const open = this.#connection.link(call);
+    return open instanceof Promise ? this.#opened(open, call) : open;
+  }
+
+  async #opened(open: Promise<Link>, call: Call): Promise<Link> {
+    try {
+      const link = await open;
+      if (!this.#runs.has(link)) await this.#run(link, call);
+      this.#failed = undefined;
+      return link;
+    } catch (error) {
+      this.#failed = { at: performance.now(), error };
+      throw error;
+    }
+  }
+
+  /** Asked once a link: a server that starts again ends its connections. */
+  async #run(link: Link, call: Call): Promise<string> {
+    const run = String(await this.#connection.run(GREET, [1, MEMORY, this.#maxTtl], call, link));
+    this.#runs.set(link, run);
+    return run;
+  }
+}

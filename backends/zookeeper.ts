@@ -1,0 +1,106 @@
+/**
+ * Locks in ZooKeeper 3.5 or later.
+ *
+ * ```ts
+ * import { LockManager } from "@holdfast/lock";
+ * import { zookeeper } from "@holdfast/lock/zookeeper";
+ *
+ * await using locks = new LockManager(zookeeper("127.0.0.1:2181"));
+ * await using lock = await locks.acquire("invoice:42");
+ * ```
+ *
+ * A claim is an ephemeral sequential node, named as Curator's `InterProcessMutex` names it: a mutex on
+ * `/<chroot>/<prefix>/<key>` in Java and an exclusive lock here exclude each other. The fencing token is
+ * the node's `czxid`, the number of the transaction that created it.
+ *
+ * What it does **not** promise:
+ * - The server has the last word on a ttl (by default 2 to 20 of its `tickTime`s): a longer one is cut to
+ *   what it grants; after a crash, a shorter one is freed only when the server's shortest has passed.
+ * - A Java client that shares a lock does not notice a `steal`, nor does Curator know of shared locks and
+ *   semaphores: it waits until everyone ahead has gone.
+ * - Tokens fall if the ensemble is restored from a backup.
+ * - A lock is only as safe as `tickTime` is right: an option smaller than the servers' own lets a client
+ *   believe for a moment too long, should its follower be cut off.
+ * - A follower tells its leader of a renewal up to a `tickTime` late, so one counts only once another,
+ *   sent that much after its answer, is acknowledged too. With a ttl of a few `tickTime`s, a pause of half
+ *   of it can cost the lock: give it ten.
+ * - Traffic is not encrypted, and digest authentication sends the password in the clear.
+ *
+ * @module
+ */
+
+import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
+import {
+  type Settings,
+  settingsOf,
+  type ZooKeeperLocator,
+  type ZooKeeperOptions,
+} from "./zookeeper/address.ts";
+import { SessionLease } from "./zookeeper/lease.ts";
+import { Observer } from "./zookeeper/observer.ts";
+import { Parents, refused } from "./zookeeper/parents.ts";
+
+export type { ZooKeeperAddress, ZooKeeperLocator, ZooKeeperOptions } from "./zookeeper/address.ts";
+
+/**
+ * Locks in ZooKeeper. Nothing connects before the first call.
+ *
+ * @param address `"host:2181,host:2181/chroot"`, options, or a function that finds the servers at every
+ * connection and reconnection (the chroot stays that of a lock's first connection).
+ * @throws {TypeError | RangeError} for an address or option that cannot be right.
+ */
+export function zookeeper(address: string | ZooKeeperOptions | ZooKeeperLocator): Backend {
+  return new ZooKeeper(settingsOf(address));
+}
+
+class ZooKeeper implements Backend {
+  readonly name = "zookeeper";
+  readonly traits: Traits;
+  readonly users: Set<object> = new Set();
+  readonly #settings: Settings;
+  readonly #parents: Parents;
+  readonly #observer: Observer;
+  readonly #leases = new Set<SessionLease>();
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#parents = new Parents(settings.credentials !== undefined);
+    this.#observer = new Observer(settings);
+    this.traits = {
+      fencing: "consensus",
+      order: "fifo",
+      inOrder: true,
+      semaphore: true,
+      minTtl: 2 * settings.tickTime,
+      maxTtl: 24 * 60 * 60 * 1000,
+      timer: "lease",
+      settle: settings.tickTime,
+    };
+  }
+
+  async lease(request: LeaseRequest, call: Call): Promise<Lease> {
+    for (const lease of this.#leases) if (lease.ended) this.#leases.delete(lease);
+    try {
+      const lease = await SessionLease.open(request, this.#settings, this.#parents, call);
+      this.#leases.add(lease);
+      return lease;
+    } catch (error) {
+      throw refused("open a session", error);
+    }
+  }
+
+  list(scope: string, call: Call): Promise<Entry[]> {
+    return this.#observer.list(scope, call);
+  }
+
+  watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
+    return this.#observer.watch(key, watcher);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#observer.close();
+    for (const lease of this.#leases) lease.abandon();
+    this.#leases.clear();
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,206 @@
+import type { Settings } from "./address.ts";
+import { type Connection, ConnectionLost, type WatchEvent } from "./connection.ts";
+import { dial, type Dialled } from "./dial.ts";
+import { closeSession, code, failedWith, type Operation } from "./operations.ts";
+
+/** How a session is kept. */
+export interface SessionRequest {
+  /** Where. */
+  readonly settings: Settings;
+  /** Milliseconds asked for. */
+  readonly timeout: number;
+  /** What comes first on every connection, before anybody else may use it. */
+  readonly prepare: (connection: Connection) => Promise<void>;
+  /** As of {@linkcode Listener.event}. */
+  readonly event: (type: WatchEvent, path: string) => void;
+  /** The connection is gone, or could not be made, and every watch with it. */
+  readonly disconnected: () => void;
+  /** The server says that the session is over, for good. */
+  readonly expired: () => void;
+}
+
+/** The session is over: every node of it is gone. */
+export class SessionEnded extends Error {
+  override readonly name = "SessionEnded";
+}
+
+/** A session with ZooKeeper, over as many connections as it takes, one at a time. */
+export class Session {
+  readonly #request: SessionRequest;
+  #id = 0n;
+  #password: Uint8Array = new Uint8Array(16);
+  #timeout = Infinity;
+  #lastZxid = 0n;
+  #chroot: string | undefined;
+  #connection: Connection | undefined;
+  #connecting: Promise<Connection> | undefined;
+  #since = 0;
+  #server: string | undefined;
+  #ended: SessionEnded | undefined;
+  /** What kept the server from being told of the end, and when it has come to that by itself. */
+  #untold: { readonly error: unknown; readonly until: number } | undefined;
+  readonly #over = new AbortController();
+
+  /** Nothing connects before {@linkcode connection}. */
+  constructor(request: SessionRequest) {
+    this.#request = request;
+  }
+
+  /** Owner of its ephemeral nodes. */
+  get id(): bigint {
+    return this.#id;
+  }
+
+  /** Milliseconds, as of the latest connection. */
+  get timeout(): number {
+    return this.#timeout;
+  }
+
+  /** "" or "/a/b", as of the first connection. */
+  get chroot(): string {
+    return this.#chroot ?? "";
+  }
+
+  /** Whether it is over. */
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** The connection there is, without waiting. */
+  get current(): Connection | undefined {
+    return this.#connection;
+  }
+
+  /** The connection there is, or a new one. Rejects with {@linkcode SessionEnded} when it is over. */
+  async connection(): Promise<Connection> {
+    if (this.#ended) throw this.#ended;
+    return this.#connection ?? await (this.#connecting ??= this.#connect());
+  }
+
+  /** As {@linkcode Connection.request}; an answer that shows the session to be over ends it here too. */
+  async request<T>(operation: Operation<T>, on?: Connection): Promise<T> {
+    const connection = on ?? this.#connection ?? await this.connection();
+    try {
+      return await connection.request(operation);
+    } catch (error) {
+      if (failedWith(error, code.sessionExpired)) this.#expire();
+      if (failedWith(error, code.sessionMoved)) {
+        connection.destroy();
+        throw new ConnectionLost(`${connection.name} no longer serves this session`, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  /** Ends it in the store. Rejects if that cannot be told, as long as the timeout has not ended it. */
+  async close(signal: AbortSignal): Promise<void> {
+    const abandon = () => this.#end("the session was closed");
+    if (this.#untold !== undefined && performance.now() < this.#untold.until) throw this.#untold.error;
+    signal.addEventListener("abort", abandon, { once: true });
+    try {
+      if (this.#ended || (this.#id === 0n && this.#connecting === undefined) || signal.aborted) return;
+      const connection = await this.connection();
+      await connection.request(closeSession);
+    } catch (error) {
+      if (error instanceof SessionEnded && !signal.aborted) return;
+      this.#untold = { error, until: performance.now() + Math.min(this.#timeout, this.#request.timeout) };
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", abandon);
+      abandon();
+    }
+  }
+
+  /** Forgets it here; the store's timeout ends it there. */
+  abandon(): void {
+    this.#end("the session was given up");
+  }
+
+  /**
+   * While locks are at stake, a dead server must be noticed, and another one found, between a renewal
+   * that it no longer answers and the deadline: of the ttl, two thirds of what is left beside
+   * `tickTime`, and that has to be enough for two dead ones.
+   */
+  get #patience(): number {
+    const { timeout, settings } = this.#request;
+    const granted = Math.min(timeout, this.#timeout);
+    if (this.#id === 0n) return granted / 2;
+    const spare = Math.max(granted - settings.tickTime, granted / 4);
+    return Math.max(spare / 6, Math.min(500, spare / 2));
+  }
+
+  async #connect(): Promise<Connection> {
+    const { settings, timeout, prepare, event } = this.#request;
+    try {
+      const { connection } = await dial({
+        settings,
+        patience: this.#patience,
+        avoid: this.#server,
+        hello: () => ({ lastZxid: this.#lastZxid, timeout, session: this.#id, password: this.#password }),
+        listener: {
+          event,
+          ended: () => this.#disconnected(),
+        },
+        prepare: (dialled) => this.#welcome(dialled, prepare),
+        signal: this.#over.signal,
+      });
+      if (connection.ended) throw new ConnectionLost(`${connection.name} hung up`);
+      this.#connection = connection;
+      this.#server = connection.name;
+      this.#since = performance.now();
+      return connection;
+    } catch (error) {
+      if (!this.#ended) this.#request.disconnected();
+      throw this.#ended ?? error;
+    } finally {
+      this.#connecting = undefined;
+    }
+  }
+
+  async #welcome(
+    { connection, chroot }: Dialled,
+    prepare: (connection: Connection) => Promise<void>,
+  ): Promise<void> {
+    const { timeout, session, password } = connection.welcome;
+    if (timeout <= 0) {
+      this.#expire();
+      throw this.#ended!;
+    }
+    this.#timeout = timeout;
+    this.#id = session;
+    this.#password = password;
+    connection.patience = this.#patience;
+    this.#chroot ??= chroot;
+    try {
+      await prepare(connection);
+    } catch (error) {
+      if (failedWith(error, code.sessionExpired)) this.#expire();
+      throw error;
+    } finally {
+      if (connection.lastZxid > this.#lastZxid) this.#lastZxid = connection.lastZxid;
+    }
+  }
+
+  #disconnected(): void {
+    const lost = this.#connection;
+    if (lost === undefined) return;
+    this.#connection = undefined;
+    if (lost.lastZxid > this.#lastZxid) this.#lastZxid = lost.lastZxid;
+    if (this.#ended) return;
+    this.#request.disconnected();
+    // At once, to learn soon whether the session is still there; if that fails, the next call tries.
+    // Not after a connection that was short: whoever hangs up on us at once would be asked for ever.
+    if (performance.now() - this.#since > 100) this.connection().catch(() => {});
+  }
+
+  #expire(): void {
+    if (this.#ended) return;
+    this.#end("the session has expired");
+    this.#request.expired();
+  }
+
+  #end(why: string): void {
+    this.#ended ??= new SessionEnded(why);
+    this.#over.abort();
+  }
+}

@@ -1,0 +1,97 @@
+import { Bag, type Member } from "./bag.ts";
+import { type Clock, Elapsed, type Timer } from "./clock.ts";
+
+/** Something to do at a time. */
+export interface Alarm extends Member {
+  /** In the time of {@linkcode Alarms.now}. */
+  readonly at: number;
+  /** Called once. */
+  ring(): void;
+}
+
+/** The clocks are looked at this often, so that a suspension is noticed soon after it has ended. */
+const LOOK = 500;
+
+/**
+ * All the deadlines of a manager on one timer. It counts only while an alarm is set, so a process with
+ * nothing held and nothing waited for is free to exit.
+ */
+export class Alarms {
+  readonly #clock: Clock;
+  readonly #elapsed: Elapsed;
+  readonly #alarms = new Bag<Alarm>();
+  #timer: Timer | undefined;
+  #fires = Infinity;
+  #idle = false;
+  #last: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#elapsed = new Elapsed(clock);
+    this.#last = this.#elapsed.now();
+  }
+
+  /** Elapsed milliseconds, suspensions included. */
+  now(): number {
+    return this.#last = this.#elapsed.now();
+  }
+
+  /**
+   * The last answer of {@linkcode Alarms.now}, for what comes right after it, or matters little: two
+   * clocks to look at are a good part of what a lock costs.
+   */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** Rings once at its time, or as soon as the event loop gets to it. */
+  set<A extends Alarm>(alarm: A): A {
+    this.#alarms.add(alarm);
+    if (this.#idle) {
+      this.#idle = false;
+      this.#timer?.ref?.();
+    }
+    if (alarm.at < this.#fires) this.#arm(alarm.at);
+    return alarm;
+  }
+
+  /** Does nothing if it has rung. */
+  clear(alarm: Alarm): void {
+    if (!this.#alarms.delete(alarm) || this.#alarms.size > 0) return;
+    // Setting a timer costs more than letting one run that keeps nothing alive.
+    if (this.#timer?.unref === undefined) this.#disarm();
+    else {
+      this.#idle = true;
+      this.#timer.unref();
+    }
+  }
+
+  #arm(at: number): void {
+    const now = this.now();
+    const fires = Math.min(at, now + LOOK);
+    if (fires >= this.#fires) return;
+    this.#disarm();
+    this.#fires = fires;
+    this.#timer = this.#clock.timer(Math.max(0, Math.ceil(fires - now)), this.#look);
+  }
+
+  #disarm(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#idle = false;
+    this.#fires = Infinity;
+  }
+
+  readonly #look = (): void => {
+    this.#timer = undefined;
+    this.#idle = false;
+    this.#fires = Infinity;
+    const now = this.now();
+    let next = Infinity;
+    for (const alarm of this.#alarms.values()) {
+      if (alarm.at > now) next = Math.min(next, alarm.at);
+      else if (this.#alarms.delete(alarm)) alarm.ring();
+    }
+    if (this.#alarms.size > 0) this.#arm(next);
+  };
+}

@@ -1,0 +1,61 @@
+/** What options are checked with. No value is in an error of these: it may be a secret. */
+
+/** What a value is. */
+export type Kind = "string" | "number" | "boolean" | "function" | "object" | "array";
+
+/** What the options of something are called, and what each may be. */
+export type Kinds<Options extends object> = Readonly<Record<keyof Options & string, readonly Kind[]>>;
+
+/**
+ * Checks that there are no options but these.
+ *
+ * @throws {TypeError}
+ */
+export function checkNames(of: string, options: object, known: readonly string[]): void {
+  for (const name in options) {
+    if (known.includes(name)) continue;
+    throw new TypeError(`Unknown option "${name}" of ${of}: expected ${known.join(", ")}`);
+  }
+}
+
+/**
+ * Checks that options are an object, with no others than these, each what it may be or `undefined`.
+ *
+ * @throws {TypeError}
+ */
+export function checkKinds<O extends object>(
+  of: string,
+  options: unknown,
+  kinds: Kinds<O>,
+): void {
+  if (!isObject(options)) {
+    throw new TypeError(`Expected the options of ${of} to be an object, got ${kindOf(options)}`);
+  }
+  checkNames(of, options, Object.keys(kinds));
+  for (const name in options) {
+    const value = (options as Record<string, unknown>)[name];
+    const expected: readonly string[] = kinds[name as keyof Kinds<O>];
+    if (value === undefined || expected.includes(kindOf(value))) continue;
+    throw new TypeError(`Expected "${name}" of ${of} to be ${expected.join(" or ")}, got ${kindOf(value)}`);
+  }
+}
+
+/**
+ * Checks a TCP port.
+ *
+ * @throws {RangeError}
+ */
+export function checkPort(of: string, port: number): number {
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw new RangeError(`Expected the port of ${of} to be 1 to 65535, got ${port}`);
+}
+
+/** Whether it can have options: neither `null` nor an array. */
+export function isObject(value: unknown): value is object {
+  return kindOf(value) === "object";
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "array" : typeof value;
+}

@@ -1,0 +1,50 @@
+import { Alarms } from "./alarms.ts";
+import type { Backend } from "./backend.ts";
+import type { Clock } from "./clock.ts";
+import { Entrances } from "./entrances.ts";
+import { Leases } from "./leases.ts";
+import type { Logger } from "./options.ts";
+
+/** What the parts of one manager share. */
+export class Core {
+  /** The store. */
+  readonly backend: Backend;
+  /** Id of the manager, as `query()` shows it. */
+  readonly client: string = crypto.randomUUID();
+  /** Every deadline and every wait. */
+  readonly alarms: Alarms;
+  /** The heartbeats. */
+  readonly leases: Leases;
+  /** For stores that calls may reach in another order. */
+  readonly entrances: Entrances | undefined;
+  readonly #random: () => number;
+  readonly #logger: Logger | undefined;
+
+  constructor(backend: Backend, options: { clock: Clock; random: () => number; logger?: Logger }) {
+    this.backend = backend;
+    this.alarms = new Alarms(options.clock);
+    this.leases = new Leases(this);
+    this.entrances = backend.traits.inOrder ? undefined : new Entrances();
+    this.#random = options.random;
+    this.#logger = options.logger;
+  }
+
+  /** Milliseconds to wait for an answer: long enough for a slow store, short against the ttl. */
+  callTimeout(ttl: number): number {
+    return Math.min(Math.max(ttl / 3, 1_000), 10_000);
+  }
+
+  /** Milliseconds before try number `failures + 1`: from 20, doubling, jittered, at most `most`. */
+  backoff(failures: number, most: number): number {
+    return Math.min(20 * 2 ** Math.min(failures, 10), most) * (0.5 + this.#random() / 2);
+  }
+
+  /** Tells the logger, if there is one; its faults are its own. */
+  log(level: keyof Logger, message: string, details: Record<string, unknown>): void {
+    try {
+      this.#logger?.[level]?.(`holdfast: ${message}`, details);
+    } catch {
+      // A logger must not disturb a lock.
+    }
+  }
+}

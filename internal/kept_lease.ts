@@ -1,0 +1,390 @@
+import type { Alarm } from "./alarms.ts";
+import type { Claim, Contended, Lease, LossReason, Outcome } from "./backend.ts";
+import { Acknowledged } from "./acknowledged.ts";
+import { Bag } from "./bag.ts";
+import { ask, inBatches } from "./calls.ts";
+import type { Core } from "./core.ts";
+import { heartbeat, provenFor } from "./deadline.ts";
+import { Debts } from "./debts.ts";
+import type { BackendError } from "./errors.ts";
+import { KeptClaim } from "./kept_claim.ts";
+import { decodeKey } from "./keys.ts";
+
+/**
+ * A lease and its heartbeat: one loop keeps any number of claims alive, waiting ones included.
+ *
+ * What became unknown, lost or expired is a debt: it is released again at every beat until the store
+ * confirms. Where the lease's own life keeps its claims alive, a debt would live on with it, so such
+ * a lease takes no new claims and is closed when the last one has left.
+ */
+export class KeptLease {
+  /** Milliseconds asked for. */
+  readonly ttl: number;
+  readonly #core: Core;
+  readonly #lease: Lease;
+  readonly #claims = new Bag<KeptClaim>();
+  readonly #debts: Debts;
+  readonly #period: number;
+  readonly #acknowledged: Acknowledged;
+  /** The claims under it live and die with it: its timer is theirs. */
+  readonly #shared: boolean;
+  #beat: Alarm | undefined;
+  #beating = false;
+  #failures = 0;
+  /** Releases in flight: closing the lease under them would turn their answer into "it was gone". */
+  #releasing = 0;
+  #retired = false;
+  #ended = false;
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    core: Core,
+    ttl: number,
+    opened: number,
+    open: (lost: (why: LossReason, id?: string) => void) => Lease,
+  ) {
+    this.#core = core;
+    this.ttl = ttl;
+    this.#lease = open((why, id) => this.#lost(why, id));
+    const { timer, settle } = core.backend.traits;
+    this.#shared = timer === "lease";
+    this.#acknowledged = new Acknowledged(opened, settle);
+    this.#period = heartbeat(Math.min(ttl, this.#lease.ttl), settle);
+    this.#debts = new Debts({
+      now: () => core.alarms.now(),
+      settle: (claim) => this.#settle(claim),
+      failed: ({ key }, error) =>
+        core.log("warn", "release failed, will be repeated", { key: decodeKey(key), error }),
+    });
+    if (this.#shared) this.#schedule(this.#period);
+  }
+
+  /** Opens a lease in the store. */
+  static async open(core: Core, ttl: number): Promise<KeptLease> {
+    const { alarms, backend, client } = core;
+    const opened = alarms.now();
+    // The store may speak before it has answered.
+    const early: [LossReason, string?][] = [];
+    let lost = (why: LossReason, id?: string): void => void early.push([why, id]);
+    const lease = await ask(alarms, {
+      what: () => `open a lease on ${backend.name}`,
+      timeout: core.callTimeout(ttl),
+      send: (call) => backend.lease({ ttl, client, lost: (why, id) => lost(why, id) }, call),
+    });
+    const kept = new KeptLease(core, ttl, opened, (hear) => {
+      lost = hear;
+      return lease;
+    });
+    for (const [why, id] of early) lost(why, id);
+    return kept;
+  }
+
+  /** Whether new claims may go under it. */
+  get usable(): boolean {
+    if (this.#ended || this.#retired) return false;
+    return !this.#shared ||
+      (this.#debts.size === 0 && this.#core.alarms.now() < this.#acknowledged.since + this.#provenFor);
+  }
+
+  /** Whether it still exists, as far as the store has told. */
+  get alive(): boolean {
+    return !this.#ended;
+  }
+
+  /** Takes a claim in; it is renewed from now on. */
+  enter(claim: Claim, renews: boolean): KeptClaim {
+    const kept = new KeptClaim(this.#core.alarms, claim, renews, (lost) => this.#afterLoss(lost));
+    this.#claims.add(kept);
+    if (this.#beat === undefined) this.#schedule(this.#period, this.#core.alarms.last);
+    return kept;
+  }
+
+  /** Asks for the lock, or how the claim stands. A rejection leaves that unknown. */
+  async attempt(kept: KeptClaim, timeout: number = this.#core.callTimeout(this.ttl)): Promise<Outcome> {
+    const { claim } = kept;
+    const sent = this.#core.alarms.now();
+    try {
+      const outcome = await ask(this.#core.alarms, {
+        what: () => `acquire lock ${JSON.stringify(decodeKey(claim.key))}`,
+        timeout,
+        sent,
+        send: (call) => this.#lease.attempt(claim, call),
+      });
+      if (outcome.state === "granted" || (outcome.state === "contended" && claim.wait)) {
+        claim.progress = "entered";
+        kept.seen = Math.max(kept.seen, sent);
+        this.#prove(kept, this.#shared ? this.#acknowledged.since : sent);
+        if (outcome.state === "contended") this.#waits(kept, outcome);
+      }
+      return outcome;
+    } catch (error) {
+      if (claim.progress === "new" && (error as BackendError).retryable) claim.progress = "unsure";
+      throw error;
+    }
+  }
+
+  /** Resolves, with the outcome if it is known by then, when asking again is worth while. */
+  changed(kept: KeptClaim, call: Parameters<Lease["changed"]>[1]): Promise<Outcome | void> {
+    return this.#lease.changed(kept.claim, call);
+  }
+
+  /** Renews one claim now. A rejection leaves it unknown, and moves nothing. */
+  async renew(kept: KeptClaim): Promise<void> {
+    await this.#renew([kept], Math.min(this.#core.callTimeout(this.ttl), this.#left([kept])));
+    if (!kept.over && kept.claim.progress === "entered") kept.onRenewed?.();
+  }
+
+  /** Gives a lock that will not be renewed its full ttl, where being granted did not restart the timer. */
+  async restart(kept: KeptClaim): Promise<void> {
+    if (this.#left([kept]) < 0.9 * this.#provenFor) {
+      await this.renew(kept).catch((error) => kept.onError?.(error));
+    }
+  }
+
+  /**
+   * Takes the claim out of the store, once. Whether it was there; a rejection leaves it a debt.
+   * Nothing is sent for a claim that never was, or that the store has said is gone.
+   */
+  async release(kept: KeptClaim): Promise<boolean> {
+    const { claim } = kept;
+    this.#releasing++;
+    try {
+      // Asked before anything else is cleared away, so that the timer behind the alarms runs on.
+      const answer = claim.progress === "new" || this.#isGone(kept)
+        ? false
+        : this.#ended
+        ? this.#leave().then(() => false)
+        : this.#settle(claim);
+      kept.end();
+      this.#claims.delete(kept);
+      const released = await answer;
+      this.#debts.settled(claim);
+      return released;
+    } catch (error) {
+      this.#owe(claim);
+      throw error;
+    } finally {
+      this.#releasing--;
+      this.#rest();
+    }
+  }
+
+  /** Gives up a claim that nobody waits for any more; what cannot be confirmed becomes a debt. */
+  async withdraw(kept: KeptClaim): Promise<void> {
+    try {
+      await this.release(kept);
+    } catch (error) {
+      this.#core.log("warn", "withdrawal failed, will be repeated", {
+        key: decodeKey(kept.claim.key),
+        error,
+      });
+    }
+  }
+
+  /** No new claims; closed when the last one has left. */
+  retire(): void {
+    this.#retired = true;
+    this.#rest();
+  }
+
+  /** Tells the store that it is over; what cannot be told, the ttl will see to. */
+  close(): Promise<void> {
+    this.#retired = true;
+    this.#ended = true;
+    this.#unschedule();
+    this.#debts.forgive();
+    for (const kept of this.#claims.values()) kept.end();
+    this.#claims.clear();
+    return this.#leave().catch((error) => this.#core.log("warn", "lease left to its ttl", { error }))
+      .finally(() => this.#core.leases.forget(this));
+  }
+
+  /** Ends the lease in the store, and with it every claim under it. */
+  #leave(): Promise<void> {
+    return this.#closing ??= ask(this.#core.alarms, {
+      what: () => `close a lease on ${this.#core.backend.name}`,
+      timeout: this.#core.callTimeout(this.ttl),
+      send: (call) => this.#lease.close(call),
+    }).catch((error) => {
+      this.#closing = undefined;
+      throw error;
+    });
+  }
+
+  get #provenFor(): number {
+    return provenFor(Math.min(this.ttl, this.#lease.ttl));
+  }
+
+  #prove(kept: KeptClaim, since: number): void {
+    kept.prove(since, this.#provenFor);
+  }
+
+  /** Milliseconds until the first of them can no longer be proven held. */
+  #left(claims: readonly KeptClaim[]): number {
+    const now = this.#core.alarms.now();
+    let left = this.ttl;
+    for (const { token, deadline } of claims) {
+      if (token !== undefined) left = Math.min(left, deadline - now);
+    }
+    return Math.max(left, 1);
+  }
+
+  async #renew(claims: readonly KeptClaim[], timeout: number): Promise<void> {
+    const sent = this.#core.alarms.now();
+    const outcomes = await ask(this.#core.alarms, {
+      what: () => `renew ${claims.length} locks on ${this.#core.backend.name}`,
+      timeout,
+      send: (call) => this.#lease.renew(claims.map(({ claim }) => claim), call),
+    });
+    if (this.#ended) return;
+    if (this.#shared) this.#acknowledged.add(sent, this.#core.alarms.now());
+    const since = this.#shared ? this.#acknowledged.since : sent;
+    const unproven: KeptClaim[] = [];
+    for (const kept of claims) {
+      const outcome = outcomes.get(kept.claim.id);
+      if (outcome === undefined) unproven.push(kept);
+      else this.#told(kept, outcome, sent, since);
+    }
+    // A claim that came in meanwhile was not asked about, but has been seen since the timer restarted.
+    if (this.#shared) {
+      for (const kept of this.#claims.values()) if (kept.seen >= since) this.#prove(kept, since);
+    }
+    // What the batch left open is asked one by one; an unanswered question moves nothing.
+    await inBatches(unproven, async (kept) => {
+      const sent = this.#core.alarms.now();
+      if (!kept.over) this.#told(kept, await this.attempt(kept), sent, -Infinity);
+    }, (kept, error) => kept.onError?.(error));
+  }
+
+  /** What the store says of a claim, other than in answer to its own acquisition. */
+  #told(kept: KeptClaim, outcome: Outcome, sent: number, since: number): void {
+    if (kept.over) return;
+    if (outcome.state === "gone") return kept.lose(outcome.why);
+    if (kept.token !== undefined && this.#replaced(kept, outcome, sent)) {
+      kept.lose("revoked");
+      return this.#owe(kept.claim);
+    }
+    kept.seen = Math.max(kept.seen, sent);
+    this.#prove(kept, since);
+    if (kept.token !== undefined) return;
+    if (outcome.state === "granted") kept.onGranted?.(outcome);
+    else if (outcome.recheck !== undefined) this.#waits(kept, outcome); // the store has looked at the queue
+  }
+
+  /** It need not ask again before this time, which is a ttl from now at most. */
+  #waits(kept: KeptClaim, { recheck = Infinity }: Contended): void {
+    kept.recheck = this.#core.alarms.now() + Math.max(1, Math.min(recheck, this.ttl));
+  }
+
+  /**
+   * A lock that its holder has been granted cannot be waiting in the store, nor have another token: it
+   * is another one that stands there. An answer that was asked for before the grant is merely old.
+   */
+  #replaced(kept: KeptClaim, outcome: Outcome, sent: number): boolean {
+    return outcome.state === "granted" ? outcome.token !== kept.token : sent >= kept.granted;
+  }
+
+  /** A lock that ran out may still stand in the store; one that the store dropped does not. */
+  #afterLoss(kept: KeptClaim): void {
+    if (!this.#isGone(kept)) void this.withdraw(kept);
+    else {
+      this.#claims.delete(kept);
+      this.#rest();
+    }
+  }
+
+  /** The store speaks by itself: one claim is gone, or all of them. */
+  #lost(why: LossReason, id?: string): void {
+    if (id !== undefined) return this.#claims.values().find(({ claim }) => claim.id === id)?.lose(why);
+    this.#ended = true;
+    for (const kept of this.#claims.values()) kept.lose(why);
+    void this.close();
+  }
+
+  #isGone({ loss }: KeptClaim): boolean {
+    return loss !== undefined && loss !== "expired";
+  }
+
+  #owe(claim: Claim): void {
+    if (this.#ended) return;
+    const { alarms } = this.#core;
+    const until = this.#shared ? Infinity : alarms.now() + this.ttl + this.#core.callTimeout(this.ttl);
+    this.#debts.owe(claim, until);
+    if (this.#beat === undefined) this.#schedule(this.#retryAfter());
+  }
+
+  #settle(claim: Claim): Promise<boolean> {
+    return ask(this.#core.alarms, {
+      what: () => `release lock ${JSON.stringify(decodeKey(claim.key))}`,
+      timeout: this.#core.callTimeout(this.ttl),
+      send: (call) => this.#lease.release(claim, call),
+    });
+  }
+
+  #schedule(ms: number, from: number = this.#core.alarms.now()): void {
+    if (this.#ended) return;
+    this.#unschedule();
+    this.#beat = this.#core.alarms.set({
+      slot: -1,
+      at: from + ms,
+      ring: () => {
+        this.#beat = undefined;
+        void this.#pulse();
+      },
+    });
+  }
+
+  #unschedule(): void {
+    if (this.#beat !== undefined) this.#core.alarms.clear(this.#beat);
+    this.#beat = undefined;
+  }
+
+  /** One heartbeat: settle debts, renew what is kept. */
+  async #pulse(): Promise<void> {
+    if (this.#beating || this.#ended) return;
+    this.#beating = true;
+    const started = this.#core.alarms.now();
+    try {
+      await Promise.all([this.#debts.settle(), this.#renewAll()]);
+      this.#failures = 0;
+    } catch (error) {
+      this.#failures++;
+      for (const kept of this.#claims.values()) if (!kept.over) kept.onError?.(error);
+      this.#core.log("warn", "heartbeat failed", { error });
+    } finally {
+      this.#beating = false;
+    }
+    this.#rest();
+    if (this.#ended || (this.#idle && !this.#shared)) return;
+    const next = this.#failures > 0 ? this.#retryAfter() : this.#period - (this.#core.alarms.now() - started);
+    this.#schedule(Math.max(next, 1));
+  }
+
+  #retryAfter(): number {
+    return this.#core.backoff(this.#failures, this.#period / 2);
+  }
+
+  async #renewAll(): Promise<void> {
+    const claims = this.#claims.values().filter(({ claim, renews, token, over }) =>
+      // A place in the queue is kept alive in any case.
+      (renews || token === undefined) && !over && claim.progress === "entered"
+    );
+    if (claims.length === 0 && !this.#shared) return;
+    await this.#renew(claims, Math.min(this.#period, this.#left(claims)));
+    for (const kept of claims) if (!kept.over && kept.token !== undefined) kept.onRenewed?.();
+  }
+
+  /** Nothing is held, waited for or owed under it. */
+  get #idle(): boolean {
+    return this.#claims.size === 0 && this.#debts.size === 0 && this.#releasing === 0;
+  }
+
+  /** Stops beating, or ends, when there is nothing left to beat for. */
+  #rest(): void {
+    if (this.#ended || this.#claims.size > 0 || this.#releasing > 0) return;
+    const indebted = this.#debts.size > 0;
+    // Ending the lease pays its debts where they live by it.
+    if (this.#shared ? indebted || this.#retired : !indebted && this.#retired) void this.close();
+    else if (!this.#shared && !indebted) this.#unschedule();
+  }
+}

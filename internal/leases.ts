@@ -1,0 +1,49 @@
+import type { Core } from "./core.ts";
+import { KeptLease } from "./kept_lease.ts";
+
+/** The leases of a manager: the current one for each ttl, and those that are on their way out. */
+export class Leases {
+  readonly #core: Core;
+  readonly #current = new Map<number, KeptLease>();
+  readonly #opening = new Map<number, Promise<KeptLease>>();
+  readonly #all = new Set<KeptLease>();
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** The lease that new claims of this ttl go under, if there is one: no need to wait then. */
+  current(ttl: number): KeptLease | undefined {
+    const lease = this.#current.get(ttl);
+    if (lease === undefined || lease.usable) return lease;
+    this.#current.delete(ttl);
+    lease.retire();
+    return undefined;
+  }
+
+  /** Opens one; callers at the same time share it. */
+  open(ttl: number): Promise<KeptLease> {
+    let opening = this.#opening.get(ttl);
+    if (opening === undefined) {
+      opening = KeptLease.open(this.#core, ttl).then((lease) => {
+        this.#all.add(lease);
+        if (lease.usable) this.#current.set(ttl, lease);
+        return lease;
+      }).finally(() => this.#opening.delete(ttl));
+      this.#opening.set(ttl, opening);
+    }
+    return opening;
+  }
+
+  /** It has ended. */
+  forget(lease: KeptLease): void {
+    this.#all.delete(lease);
+    if (this.#current.get(lease.ttl) === lease) this.#current.delete(lease.ttl);
+  }
+
+  /** Ends them all. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#opening.values());
+    await Promise.all([...this.#all].map((lease) => lease.close()));
+  }
+}

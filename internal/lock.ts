@@ -1,0 +1,322 @@
+import type { Acquisition, Held } from "./acquisition.ts";
+import type { Fencing, LossReason, Mode } from "./backend.ts";
+import { type BackendError, LockLostError, LockReleasedError } from "./errors.ts";
+import {
+  AcquiredEvent,
+  LockErrorEvent,
+  type LockEvents,
+  LostEvent,
+  type ManagerEvents,
+  ReleasedEvent,
+  RenewedEvent,
+  TypedEventTarget,
+} from "./events.ts";
+import type { Json, Want } from "./options.ts";
+
+/** The part of a manager that its locks need. */
+export interface LockOwner {
+  /** Elapsed milliseconds. */
+  now(): number;
+  /** As of the last look at the clock. */
+  last(): number;
+  /** How strong its backend's tokens are. */
+  readonly fencing: Fencing;
+  /** How long a release is retried, in milliseconds. */
+  readonly retryFor: number;
+  /** Waits before another try. */
+  rest(failures: number): Promise<void>;
+  /** Emits on the manager. */
+  tell<T extends keyof ManagerEvents>(type: T, make: () => ManagerEvents[T]): void;
+  /** The lock that came of it is over. */
+  drop(acquisition: Acquisition<Lock>): void;
+}
+
+/**
+ * A lock that is held, until its {@linkcode Lock.signal} says otherwise. Dispose of it to release it:
+ *
+ * ```ts
+ * import { acquire } from "@holdfast/lock";
+ *
+ * await using lock = await acquire("invoice:42");
+ * await fetch("https://example.com/charge", { signal: lock.signal }).catch(() => {});
+ * ```
+ */
+export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposable {
+  /** The keys, as asked for. */
+  readonly keys: readonly string[];
+  readonly #owner: LockOwner;
+  readonly #want: Want;
+  /** One for each key, in the order of `keys`. */
+  readonly #parts: readonly Held[];
+  readonly #acquisition: Acquisition<Lock>;
+  readonly #acquired: number;
+  #state: "held" | "released" | "lost" = "held";
+  #lasted = 0;
+  #why: LossReason = "expired";
+  #controller: AbortController | undefined;
+  #release: Promise<boolean> | undefined;
+  readonly #answers: (boolean | undefined)[] = [];
+  /** A release that was tried before may have reached the store: absence is then its success. */
+  #tried: Set<number> | undefined;
+
+  /** Made by a manager. */
+  constructor(
+    owner: LockOwner,
+    acquisition: Acquisition<Lock>,
+    { keys, want, parts, called }: {
+      readonly keys: readonly string[];
+      readonly want: Want;
+      readonly parts: readonly Held[];
+      readonly called: number;
+    },
+  ) {
+    super();
+    this.#acquisition = acquisition;
+    this.#owner = owner;
+    this.keys = keys;
+    this.#want = want;
+    this.#parts = parts;
+    this.#acquired = parts.reduce((last, { kept }) => Math.max(last, kept.granted), 0);
+    for (let index = 0; index < parts.length; index++) {
+      const { kept } = parts[index]!;
+      kept.onLost = (why) => this.#lose(why);
+      kept.onRenewed = () => this.#tell("renewed", () => new RenewedEvent(keys[index]!, kept.token!));
+      kept.onError = (error) =>
+        this.#tell("error", () => new LockErrorEvent(keys[index]!, error, kept.token));
+    }
+    owner.tell("acquired", () => new AcquiredEvent(this.key, this.token, this.#acquired - called));
+    // It may have been lost between the grant and this moment.
+    for (const { kept } of parts) if (kept.loss !== undefined) this.#lose(kept.loss);
+  }
+
+  /** The key; with several, the first. */
+  get key(): string {
+    return this.keys[0]!;
+  }
+
+  /** As {@linkcode Lock.key}: the name that Web Locks give it. */
+  get name(): string {
+    return this.key;
+  }
+
+  /** As asked for. */
+  get mode(): Mode {
+    return this.#want.mode;
+  }
+
+  /** How many may hold together: 1, the `limit` asked for, or Infinity if shared. */
+  get limit(): number {
+    return this.#want.limit;
+  }
+
+  /** Milliseconds, as asked for. */
+  get ttl(): number {
+    return this.#want.ttl;
+  }
+
+  /** As given. */
+  get metadata(): Json | undefined {
+    return this.#want.metadata === undefined ? undefined : JSON.parse(this.#want.metadata);
+  }
+
+  /** What `inspect()` shows of it. */
+  get id(): string {
+    return this.#parts[0]!.kept.claim.id;
+  }
+
+  /**
+   * Fencing token of {@linkcode Lock.key}: of two grants that exclude each other, the later has the
+   * greater one. Give it to whatever you write to, and have that refuse a smaller one than it has seen.
+   */
+  get token(): bigint {
+    return this.#parts[0]!.kept.token!;
+  }
+
+  /** A fencing token for each key. */
+  get tokens(): ReadonlyMap<string, bigint> {
+    return new Map(this.keys.map((key, index) => [key, this.#parts[index]!.kept.token!]));
+  }
+
+  /** Until when tokens rise, by the backend's nature; see its own documentation. */
+  get fencing(): Fencing {
+    return this.#owner.fencing;
+  }
+
+  /** Whether it is proven held at this very moment. */
+  get held(): boolean {
+    return this.#check();
+  }
+
+  /** Milliseconds for which it is proven held if it is not renewed; 0 once it is over. */
+  get remaining(): number {
+    if (!this.#check()) return 0;
+    const now = this.#owner.now();
+    return Math.max(0, Math.min(...this.#parts.map(({ kept }) => kept.deadline - now)));
+  }
+
+  /**
+   * Aborted iff the lock is no longer held: with a {@linkcode LockLostError} the moment it can no
+   * longer be proven held, with a {@linkcode LockReleasedError} once it is released.
+   *
+   * Reading it, or its `aborted`, looks at the clock, so `lock.signal.throwIfAborted()` is right even
+   * if the event loop was blocked for longer than the ttl.
+   */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      checkWhenRead(this.#controller.signal, () => this.#check());
+      if (this.#state !== "held") this.#controller.abort(this.#ended());
+    }
+    this.#check();
+    return this.#controller.signal;
+  }
+
+  /**
+   * Renews now, rather than at the next heartbeat. On ZooKeeper {@linkcode Lock.remaining} follows a
+   * renewal later, when one that was sent a `tickTime` after its answer is acknowledged too.
+   *
+   * @throws {LockLostError} if it is lost
+   * @throws {LockReleasedError} if it has been released
+   * @throws {BackendError} if the store did not answer: it is still held until its deadline
+   */
+  async renew(): Promise<void> {
+    if (!this.#check()) throw this.#ended();
+    const results = await Promise.allSettled(this.#parts.map(({ lease, kept }) => lease.renew(kept)));
+    if (!this.#check()) throw this.#ended();
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  /**
+   * Gives it up. `true`: this call, or an earlier one, gave it up; `false`: it had been lost before.
+   * Either way it is not held any more, from the moment of the call.
+   *
+   * @throws {BackendError} if the store could not be asked. It can be called again, the core goes on
+   * trying behind it, and the ttl frees the lock at the latest
+   */
+  release(): Promise<boolean> {
+    return this.#release ??= this.#giveUp();
+  }
+
+  /** Releases it and never throws: a failure is an "error" event, and the ttl frees the lock. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.release();
+    } catch (error) {
+      this.#tell("error", () => new LockErrorEvent(this.key, error, this.token));
+    }
+  }
+
+  async #giveUp(): Promise<boolean> {
+    this.#check();
+    if (this.#state === "lost") return false;
+    const first = this.#state === "held";
+    if (first) {
+      this.#state = "released";
+      this.#lasted = this.#owner.last() - this.#acquired;
+    }
+    // Before anything is sent: from then on somebody else may hold it.
+    if (first) this.#controller?.abort(this.#ended());
+    const asked = this.#parts.length === 1
+      ? this.#releasePart(0)
+      : Promise.all(this.#parts.map((_, index) => this.#releasePart(index))).then((all) =>
+        all.every(Boolean)
+      );
+    let released: boolean;
+    try {
+      released = await asked;
+    } catch (error) {
+      this.#release = undefined;
+      throw error;
+    }
+    this.#owner.drop(this.#acquisition);
+    if (released) this.#tell("released", () => new ReleasedEvent(this.key, this.token, this.#lasted));
+    // Only now it shows that the store had dropped it before it was released.
+    else this.#tell("lost", () => new LostEvent(this.key, this.token, "revoked"));
+    return released;
+  }
+
+  async #releasePart(index: number): Promise<boolean> {
+    const known = this.#answers[index];
+    if (known !== undefined) return known;
+    const { lease, kept } = this.#parts[index]!;
+    kept.onLost = undefined;
+    let failing: number | undefined;
+    for (let failures = 0;; failures++) {
+      try {
+        const removed = await lease.release(kept);
+        return this.#answers[index] = removed || this.#tried?.has(index) === true;
+      } catch (error) {
+        (this.#tried ??= new Set()).add(index);
+        const now = this.#owner.now();
+        failing ??= now;
+        if (
+          !(error as BackendError).retryable || now - failing >= Math.min(this.#owner.retryFor, this.ttl / 3)
+        ) {
+          throw error;
+        }
+        await this.#owner.rest(failures);
+      }
+    }
+  }
+
+  #lose(why: LossReason): void {
+    if (this.#state !== "held") return;
+    this.#state = "lost";
+    this.#why = why;
+    this.#controller?.abort(this.#ended());
+    this.#owner.drop(this.#acquisition);
+    this.#tell("lost", () => new LostEvent(this.key, this.token, why));
+    // Lost as a whole: what is left of it protects nothing.
+    for (const { lease, kept } of this.#parts) if (!kept.over) void lease.withdraw(kept);
+  }
+
+  /** Looks at the clock. */
+  #check(): boolean {
+    if (this.#state !== "held") return false;
+    for (const { kept } of this.#parts) if (!kept.held) return false;
+    return this.#state === "held";
+  }
+
+  #ended(): LockLostError | LockReleasedError {
+    return this.#state === "lost" ? new LockLostError(this.key, this.#why) : new LockReleasedError(this.key);
+  }
+
+  #tell<T extends keyof LockEvents>(type: T, make: () => LockEvents[T]): void {
+    this.emit(type, make);
+    this.#owner.tell(type, make as () => ManagerEvents[T]);
+  }
+}
+
+/**
+ * Makes a signal look at the clock whenever it is asked, also where it was put into a variable. The
+ * check may abort the signal, which may read `aborted` in turn: hence the guard.
+ */
+function checkWhenRead(signal: AbortSignal, check: () => void): void {
+  let checking = false;
+  const checked = () => {
+    if (checking) return;
+    checking = true;
+    try {
+      check();
+    } finally {
+      checking = false;
+    }
+  };
+  const { get } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, "aborted")!;
+  Object.defineProperties(signal, {
+    aborted: {
+      configurable: true,
+      get() {
+        checked();
+        return get!.call(signal);
+      },
+    },
+    throwIfAborted: {
+      configurable: true,
+      value() {
+        checked();
+        AbortSignal.prototype.throwIfAborted.call(signal);
+      },
+    },
+  });
+}

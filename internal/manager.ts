@@ -1,0 +1,262 @@
+import { Acquisition } from "./acquisition.ts";
+import type { Backend } from "./backend.ts";
+import { Bag } from "./bag.ts";
+import { pause } from "./calls.ts";
+import { campaign, type Lead } from "./campaign.ts";
+import { systemClock } from "./clock.ts";
+import { Core } from "./core.ts";
+import { ManagerClosedError } from "./errors.ts";
+import { LockErrorEvent, type ManagerEvents, TypedEventTarget, WaitingEvent } from "./events.ts";
+import { inspect, type Inspection, type LockSnapshot, query } from "./inspect.ts";
+import { encodeKey } from "./keys.ts";
+import { Lock, type LockOwner } from "./lock.ts";
+import {
+  type AcquireOptions,
+  checkAcquireOptions,
+  checkKey,
+  checkKeys,
+  checkManagerOptions,
+  type Defaults,
+  type LockManagerOptions,
+  type Want,
+} from "./options.ts";
+import { KeyWatch } from "./watch.ts";
+import { request, type RequestCallback, type RequestOptions } from "./web_locks.ts";
+
+/**
+ * Locks over one backend. A superset of the Web Locks `LockManager`; emits the events of all its locks.
+ *
+ * ```ts
+ * import { LockManager } from "@holdfast/lock";
+ * import { memory } from "@holdfast/lock/memory";
+ *
+ * await using locks = new LockManager(memory());
+ * await using lock = await locks.acquire("invoice:42", { signal: AbortSignal.timeout(5_000) });
+ * console.log(lock.token, lock.held);
+ * ```
+ */
+export class LockManager extends TypedEventTarget<ManagerEvents> implements AsyncDisposable {
+  readonly #core: Core;
+  readonly #defaults: Defaults;
+  readonly #owner: LockOwner;
+  /** Those under way, and those whose lock is not over. */
+  readonly #acquisitions = new Bag<Acquisition<Lock>>();
+  readonly #watches = new Set<KeyWatch>();
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Nothing connects before the first call.
+   *
+   * @throws {TypeError | RangeError} for options that cannot be
+   */
+  constructor(backend: Backend, options: LockManagerOptions = {}) {
+    super();
+    if (typeof backend?.lease !== "function") {
+      throw new TypeError("Expected a backend, such as memory() or redis(url), as the first argument");
+    }
+    this.#defaults = checkManagerOptions(backend, options);
+    const { clock = systemClock, random = Math.random, logger } = options;
+    this.#core = new Core(backend, { clock, random, logger });
+    backend.users.add(this);
+    const { alarms } = this.#core;
+    this.#owner = {
+      now: () => alarms.now(),
+      last: () => alarms.last,
+      fencing: backend.traits.fencing,
+      retryFor: this.#defaults.retryFor,
+      rest: (failures) => pause(alarms, this.#core.backoff(failures, 1_000)).over,
+      tell: (type, make) => this.emit(type, make),
+      drop: (acquisition) => this.#acquisitions.delete(acquisition),
+    };
+  }
+
+  /**
+   * Waits its turn, first come, first served. With several keys: all or none, without deadlocks
+   * whatever order callers name them in, as one handle.
+   *
+   * @throws {TypeError | RangeError} for keys and options that cannot be; nothing is sent
+   * @throws {BackendError} once the store has failed for `retryFor` milliseconds without a break
+   * @throws {ManagerClosedError}
+   * @throws the reason of `options.signal`, at once when it aborts
+   */
+  acquire(key: string | readonly string[], options?: AcquireOptions): Promise<Lock> {
+    return this.#acquire(key, options, true) as Promise<Lock>;
+  }
+
+  /**
+   * Never waits: `undefined` if somebody holds it or stands before us.
+   *
+   * @throws {TypeError | RangeError} for keys and options that cannot be; nothing is sent
+   * @throws {BackendError} if the store cannot be reached for `retryFor` milliseconds
+   * @throws {ManagerClosedError}
+   */
+  tryAcquire(key: string | readonly string[], options?: AcquireOptions): Promise<Lock | undefined> {
+    return this.#acquire(key, options, false);
+  }
+
+  /**
+   * Runs `callback` under the lock, as the Web Locks specification says; its result is the result.
+   * The callback's lock is a full {@linkcode Lock}.
+   *
+   * @throws {LockLostError} as soon as the lock is lost, while the callback may still be running
+   * @throws {DOMException} "AbortError" if stolen, "NotSupportedError" for contradictory options
+   */
+  request<T>(name: string, callback: RequestCallback<Lock, T>): Promise<Awaited<T>>;
+  /** With `ifAvailable`, the callback is given `null` when the lock is not to be had at once. */
+  request<T>(
+    name: string,
+    options: RequestOptions & { readonly ifAvailable: true },
+    callback: RequestCallback<Lock | null, T>,
+  ): Promise<Awaited<T>>;
+  /** With options; without `ifAvailable` the callback always has a lock. */
+  request<T>(
+    name: string,
+    options: RequestOptions & { readonly ifAvailable?: false },
+    callback: RequestCallback<Lock, T>,
+  ): Promise<Awaited<T>>;
+  /** With options known only at run time. */
+  request<T>(
+    name: string,
+    options: RequestOptions,
+    callback: RequestCallback<Lock | null, T>,
+  ): Promise<Awaited<T>>;
+  request(name: unknown, second: unknown, ...rest: unknown[]): Promise<unknown> {
+    return request({
+      acquire: (name, want, wait) => this.#wanted([name], want, wait),
+      check: (options) => checkAcquireOptions(this.#core.backend, this.#defaults.want, options),
+    }, [name, second, ...rest]);
+  }
+
+  /** Who holds and who waits under this prefix, in every process, as the Web Locks specification says. */
+  query(): Promise<LockSnapshot> {
+    return this.#ask("query the locks", () => query(this.#core, this.#defaults.prefix));
+  }
+
+  /**
+   * Leader election: runs `lead` each time this process becomes the leader of `name`. Its signal aborts
+   * when the term ends or `options.signal` does. Returning resigns; a loss ends the term; either way it
+   * stands again, at the tail, after a short pause. Resolves once `options.signal` has aborted and the
+   * term is over; what `lead` throws rejects it.
+   */
+  async campaign(name: string, options: AcquireOptions, lead: Lead): Promise<void> {
+    checkKey(name);
+    checkAcquireOptions(this.#core.backend, this.#defaults.want, options);
+    this.#refuseIfClosed(`campaign for ${JSON.stringify(name)}`);
+    await campaign(
+      {
+        acquire: (signal) => this.acquire(name, { ...options, signal }),
+        rest: (failures) => pause(this.#core.alarms, this.#core.backoff(failures + 3, 2_000)),
+        failed: (error) => this.emit("error", () => new LockErrorEvent(name, error)),
+      },
+      options.signal,
+      lead,
+    );
+  }
+
+  /**
+   * Who holds `key` and who waits for it, in queue order; `undefined` if nobody does. Anyone may ask.
+   *
+   * @throws {BackendError} if the store cannot be asked
+   */
+  async inspect(key: string): Promise<Inspection | undefined> {
+    checkKey(key);
+    return await this.#ask(
+      `inspect ${JSON.stringify(key)}`,
+      () => inspect(this.#core, this.#defaults.prefix, key),
+    );
+  }
+
+  /**
+   * Tells of every grant and every end of a hold of `key`, whoever the holder is. Starts with the next
+   * change, from when its `ready` resolves. Dispose of it to end it.
+   *
+   * @throws {TypeError | RangeError} for a key that cannot be
+   */
+  watch(key: string): KeyWatch {
+    checkKey(key);
+    if (this.#closing !== undefined) throw new ManagerClosedError(`watch ${JSON.stringify(key)}`);
+    const watch = new KeyWatch(this.#core, key, encodeKey(this.#defaults.prefix, key), () => {
+      this.#watches.delete(watch);
+    });
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  /**
+   * Rejects who waits and later calls with {@linkcode ManagerClosedError}, releases what is held, and
+   * closes the backend unless another manager uses it. Never throws for a store that is away: the ttl
+   * frees what could not be released.
+   */
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  /** As {@linkcode LockManager.close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    // Let `#closing` be set before anybody hears of it.
+    await undefined;
+    const { backend, leases } = this.#core;
+    const acquisitions = this.#acquisitions.values();
+    for (const one of acquisitions) one.stop(new ManagerClosedError("acquire a lock any more"));
+    await Promise.all([
+      ...[...this.#watches].map((watch) => watch[Symbol.asyncDispose]()),
+      ...acquisitions.map(({ lock }) => lock?.[Symbol.asyncDispose]()),
+    ]);
+    await Promise.all(acquisitions.map(({ done }) => done));
+    await leases.close();
+    backend.users.delete(this);
+    if (backend.users.size === 0) await backend[Symbol.asyncDispose]();
+  }
+
+  #acquire(
+    key: string | readonly string[],
+    options: AcquireOptions | undefined,
+    wait: boolean,
+  ): Promise<Lock | undefined> {
+    try {
+      const want = checkAcquireOptions(this.#core.backend, this.#defaults.want, options);
+      return this.#wanted(checkKeys(key), want, wait);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** An acquisition whose input has been checked. Rejects as soon as it is stopped. */
+  #wanted(keys: readonly string[], want: Want, wait: boolean): Promise<Lock | undefined> {
+    const key = keys[0]!;
+    if (this.#closing !== undefined) {
+      return Promise.reject(new ManagerClosedError(`acquire lock ${JSON.stringify(key)}`));
+    }
+    if (want.signal?.aborted) return Promise.reject(want.signal.reason);
+    const called = this.#core.alarms.now();
+    const { prefix, retryFor } = this.#defaults;
+    const application = { keys: keys.map((each) => encodeKey(prefix, each)), want, wait, retryFor };
+    const acquisition = new Acquisition<Lock>(this.#core, application, {
+      waiting: () => this.emit("waiting", () => new WaitingEvent(key)),
+      failed: (error) => {
+        this.#core.log("warn", "call failed", { key, error });
+        this.emit("error", () => new LockErrorEvent(key, error));
+      },
+      acquired: (parts, it) => new Lock(this.#owner, it, { keys, want, parts, called }),
+      ended: (it) => {
+        if (it.lock === undefined) this.#acquisitions.delete(it);
+      },
+    });
+    this.#acquisitions.add(acquisition);
+    return acquisition.result;
+  }
+
+  /** A call that reads. */
+  async #ask<T>(what: string, read: () => Promise<T>): Promise<T> {
+    this.#refuseIfClosed(what);
+    return await read();
+  }
+
+  #refuseIfClosed(what: string): void {
+    if (this.#closing !== undefined) throw new ManagerClosedError(what);
+  }
+}

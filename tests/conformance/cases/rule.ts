@@ -1,0 +1,79 @@
+import type { Lock } from "../../../mod.ts";
+import { holders } from "../../../internal/queue.ts";
+import { next, standing } from "../actions.ts";
+import { equal, until, within } from "../assert.ts";
+import { type Group, group } from "../group.ts";
+import type { Scene } from "../scene.ts";
+
+/** A claim of the model: its place in the list is its place in the queue. */
+interface Place {
+  readonly name: number;
+  readonly limit: number;
+  readonly lock: Promise<Lock>;
+  readonly giveUp: AbortController;
+}
+
+/** Whatever enters and leaves in whatever order, the store agrees with the one rule. */
+export const rule: Group = group("the rule", {
+  // Goes red if: any one line of `internal/queue.ts` or of the store's own copy of the rule changes.
+  "mixed modes and limits, as the pure function says": (scene) => agree(scene, [1, 2, 3, Infinity]),
+  "readers and writers, as the pure function says": (scene) => agree(scene, [1, Infinity, Infinity]),
+});
+
+async function agree(scene: Scene, all: readonly number[]): Promise<void> {
+  if (scene.traits.order === "none") return; // no queue to compare with
+  const limits = scene.traits.semaphore ? all : all.filter((limit) => limit === 1 || limit === Infinity);
+  const managers = await scene.pair();
+  const queue: Place[] = [];
+  const random = generator(limits.length);
+  for (let step = 0; step < 40; step++) {
+    const leaves = queue.length > 6 || (queue.length > 0 && random(3) === 0);
+    if (leaves) {
+      const at = random(queue.length);
+      const holds = at < holders(queue);
+      const [place] = queue.splice(at, 1);
+      if (holds) await (await place!.lock).release();
+      else place!.giveUp.abort();
+    } else {
+      const manager = managers[random(2)]!;
+      const limit = limits[random(limits.length)]!;
+      const giveUp = new AbortController();
+      const waits = next(manager, "waiting");
+      waits.catch(() => {});
+      const how = limit === Infinity ? { mode: "shared" as const } : { limit };
+      const lock = manager.acquire("k", { ...how, metadata: step, signal: giveUp.signal });
+      lock.catch(() => {});
+      await Promise.race([lock, waits]);
+      queue.push({ name: step, limit, lock, giveUp });
+    }
+    const count = holders(queue);
+    await within(
+      Promise.all(queue.slice(0, count).map(({ lock }) => lock)),
+      `step ${step}: the first ${count} of [${queue.map(({ limit }) => limit)}] to hold`,
+    );
+    // A withdrawal goes on behind the caller's back; a release and an entry are there when they return.
+    if (leaves) await until(`step ${step}: who left is gone`, async () => (await size()) === queue.length);
+    const names = queue.map(({ name }) => name);
+    equal(
+      await standing(managers[0]!, "k"),
+      { held: names.slice(0, count), waiting: names.slice(count) },
+      `step ${step}, limits [${queue.map(({ limit }) => limit)}]`,
+    );
+  }
+
+  async function size(): Promise<number> {
+    const { held, waiting } = await standing(managers[1]!, "k");
+    return held.length + waiting.length;
+  }
+}
+
+/** The same numbers at every run: a failure can be looked at again. */
+function generator(seed: number): (below: number) => number {
+  let state = seed * 0x9e3779b9 | 1;
+  return (below) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % below;
+  };
+}

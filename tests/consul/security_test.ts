@@ -1,0 +1,106 @@
+/** Who talks to whom: TLS, ACLs. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { after, before, describe, test } from "node:test";
+import tls from "node:tls";
+import Consul from "consul";
+import { consul } from "../../backends/consul.ts";
+import { LockManager } from "../../mod.ts";
+import { certificates } from "../servers/certificates.ts";
+import { ConsulServer } from "../servers/consul.ts";
+import { HOST } from "../servers/process.ts";
+import { dataFolder } from "../servers/reaper.ts";
+import { refusal, works } from "./works.ts";
+
+describe("Consul with TLS", () => {
+  let server: ConsulServer;
+  let pem: { ca: string; cert: string; key: string };
+  before(async () => {
+    server = await ConsulServer.start({ tls: true, config: { verify_incoming_https: true } });
+    const { ca, cert, key } = server.certificates!;
+    pem = { ca: readFileSync(ca, "utf8"), cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+  });
+  after(async () => await server[Symbol.asyncDispose]());
+
+  test("an authority of one's own, and a certificate for the client", async () => {
+    const url = `https://${HOST}:${server.tlsPort}`;
+    for (
+      const backend of [consul(url, pem), consul({ host: HOST, port: server.tlsPort, secure: true, ...pem })]
+    ) {
+      await using locks = new LockManager(backend);
+      await works(locks);
+    }
+  });
+
+  test("an authority that is not trusted, or no certificate to show, is an error", async () => {
+    const url = `https://${HOST}:${server.tlsPort}`;
+    assert.match((await refusal(consul(url))).message, /certificate|self.signed|issuer/i);
+    assert.match((await refusal(consul(url, { ca: pem.ca }))).message, /Cannot talk to the Consul agent/);
+  });
+});
+
+test("an impostor is told nothing, least of all the token", async () => {
+  const folder = dataFolder("consul");
+  const { cert, key } = await certificates(folder);
+  const { ca } = await certificates(dataFolder("consul"));
+  let heard = 0;
+  const impostor = tls.createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (socket) => {
+    socket.on("data", (bytes) => heard += bytes.length);
+    socket.on("error", () => {});
+  });
+  impostor.on("tlsClientError", () => {});
+  await new Promise<void>((resolve) => impostor.listen(0, HOST, resolve));
+  const { port } = impostor.address() as AddressInfo;
+  const backend = consul({ host: HOST, port, secure: true, ca: readFileSync(ca, "utf8"), token: "secret" });
+  const { message, stack } = await refusal(backend);
+  assert.match(message, /Cannot talk to the Consul agent/);
+  assert.doesNotMatch(`${message} ${stack}`, /secret/);
+  await new Promise((resolve) => impostor.close(resolve));
+  assert.equal(heard, 0);
+});
+
+describe("Consul with ACLs", () => {
+  let server: ConsulServer;
+  before(async () => void (server = await ConsulServer.start({ acl: true })));
+  after(async () => await server[Symbol.asyncDispose]());
+
+  const KEYS = 'key_prefix "holdfast/" { policy = "write" }';
+  const SESSIONS = 'session "server1" { policy = "write" }'; // the node of the agent that is talked to
+
+  async function token(name: string, ...rules: string[]): Promise<string> {
+    await server.api("PUT", "acl/policy", { Name: name, Rules: rules.join("\n") });
+    const created = await server.api("PUT", "acl/token", { Policies: [{ Name: name }] });
+    return (created as { SecretID: string }).SecretID;
+  }
+
+  test("a token with the smallest policy can do everything", async () => {
+    await using locks = new LockManager(
+      consul(server.url, { token: await token("smallest", KEYS, SESSIONS) }),
+    );
+    await works(locks);
+  });
+
+  test("a client's own token is used", async () => {
+    const { host, port } = server;
+    const client = new Consul({ host, port, defaults: { token: await token("client", KEYS, SESSIONS) } });
+    await using locks = new LockManager(consul(client));
+    await works(locks);
+    client.destroy();
+  });
+
+  test("less is refused at once and for good, with what is missing, and without the token", async () => {
+    const tokens = [
+      await token("keys", KEYS),
+      await token("sessions", SESSIONS),
+      crypto.randomUUID(),
+      undefined,
+    ];
+    for (const token of tokens) {
+      const error = await refusal(consul(server.url, token === undefined ? {} : { token }));
+      assert.match(error.message, /Consul refused the ACL token.*"write" on the key prefix.*sessions/);
+      assert.equal(error.retryable, false);
+      assert(token === undefined || !JSON.stringify([error.message, error.stack]).includes(token));
+    }
+  });
+});

@@ -1,0 +1,178 @@
+/** What goes wrong between a client and etcd, and in etcd, and what becomes of the locks. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { etcd } from "../../backends/etcd.ts";
+import { LockManager } from "../../mod.ts";
+import { EtcdServer } from "../servers/etcd.ts";
+import { HOST, run } from "../servers/process.ts";
+import { Proxy } from "../servers/proxy.ts";
+import { script } from "../servers/script.ts";
+import { etcdctl } from "./etcdctl.ts";
+import { next, over, waiter } from "./helpers.ts";
+
+describe("faults between a client and etcd", () => {
+  let server: EtcdServer;
+  let proxy: Proxy;
+  let direct: LockManager;
+  before(async () => {
+    server = await EtcdServer.start();
+    proxy = await Proxy.start({ port: server.port });
+    direct = new LockManager(etcd(server.url));
+  });
+  after(async () => {
+    await direct.close();
+    await proxy[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  });
+  const behind = (ttl = 6_000) => new LockManager(etcd(`${HOST}:${proxy.port}`), { ttl });
+
+  test("a lease that an operator revokes: the lock is lost, a waiter enters again", async () => {
+    await using locks = new LockManager(etcd(server.url), { ttl: 1_500 });
+    const lock = await locks.acquire("revoked");
+    const { lock: waiting } = await waiter(locks, "revoked");
+    const names = await etcdctl(server.url, "get", "holdfast/revoked/", "--prefix", "--keys-only");
+    const lease = /revoked\/([0-9a-f]+)-/.exec(names)![1]!;
+    await etcdctl(server.url, "lease", "revoke", lease);
+    assert.equal((await over(lock)).why, "revoked");
+    const again = await waiting;
+    assert.ok(again.token > lock.token);
+    assert.equal(await again.release(), true);
+    assert.equal(await lock.release(), false);
+  });
+
+  test("a committed attempt whose reply is lost is granted once", async () => {
+    await using locks = behind();
+    await (await locks.acquire("warm")).release();
+    const lost = proxy.loseReply({ request: (chunk) => chunk.includes("holdfast/committed/") });
+    const lock = await locks.acquire("committed");
+    await lost;
+    const seen = await direct.inspect("committed");
+    assert.deepEqual([seen?.holders.map(({ id, token }) => [id, token]), seen?.waiters.length], [
+      [[lock.id, lock.token]],
+      0,
+    ]);
+    assert.equal(await lock.release(), true);
+  });
+
+  test("an attempt that never arrived is made again", async () => {
+    await using locks = behind();
+    await (await locks.acquire("warm")).release();
+    const lost = proxy.loseRequest((chunk) => chunk.includes("holdfast/uncommitted/"));
+    await using lock = await locks.acquire("uncommitted");
+    await lost;
+    assert.equal((await direct.inspect("uncommitted"))?.holders[0]?.id, lock.id);
+  });
+
+  test("an attempt given up while its reply is missing leaves nothing behind", async () => {
+    await using locks = behind();
+    await (await locks.acquire("warm")).release();
+    proxy.cut("down");
+    const giving = locks.acquire("given up", { signal: AbortSignal.timeout(300) });
+    await assert.rejects(giving, { name: "TimeoutError" });
+    proxy.heal();
+    await using lock = await direct.acquire("given up", { signal: AbortSignal.timeout(5_000) });
+    await sleep(300); // for a late copy to show itself
+    assert.deepEqual((await direct.inspect("given up"))?.waiters, []);
+    assert.ok(lock.held);
+  });
+
+  test("keep-alives whose replies are lost do not extend the deadline, and do not end the lock", async () => {
+    await using locks = behind(4_500);
+    await using lock = await locks.acquire("replies");
+    const before = lock.remaining;
+    proxy.cut("down");
+    await sleep(2_000);
+    assert.ok(lock.remaining <= before - 1_900, `${before} became ${lock.remaining}`);
+    proxy.heal();
+    proxy.reset();
+    await next(lock, "renewed");
+    assert.ok(lock.held && lock.remaining > before - 1_900);
+  });
+
+  test("with all replies lost the lock is over before another can have it", async () => {
+    await using locks = behind(2_000);
+    const lock = await locks.acquire("mute");
+    const { lock: waiting } = await waiter(direct, "mute");
+    let overAt = 0;
+    lock.signal.addEventListener("abort", () => overAt = performance.now());
+    proxy.cut("down");
+    const successor = await waiting;
+    assert.ok(overAt > 0, "the successor holds, and the signal has not aborted");
+    assert.equal((lock.signal.reason as { why?: string }).why, "expired");
+    proxy.heal();
+    await successor.release();
+  });
+
+  test("a waiter whose connection breaks or falls silent gets its turn", async () => {
+    await using locks = behind(3_000);
+    for (const fault of ["reset", "silent"]) {
+      const lock = await direct.acquire("broken");
+      const { lock: waiting } = await waiter(locks, "broken");
+      const before = Date.now();
+      if (fault === "reset") proxy.reset();
+      else proxy.cut("both", ({ since }) => since <= before);
+      await lock.release();
+      await (await waiting).release();
+      proxy.heal();
+    }
+  });
+
+  test("compaction under a watcher and a waiter", async () => {
+    await using watch = direct.watch("compacted");
+    await watch.ready;
+    const lock = await direct.acquire("compacted");
+    const { lock: waiting } = await waiter(direct, "compacted");
+    for (let n = 0; n < 20; n++) await etcdctl(server.url, "put", "other", `${n}`);
+    const status = JSON.parse(await etcdctl(server.url, "get", "other", "-w", "json"));
+    await etcdctl(server.url, "compaction", `${status.header.revision}`, "--physical");
+    const unlocked = next(watch, "unlocked");
+    await lock.release();
+    await unlocked;
+    await (await waiting).release();
+  });
+
+  test("a restart shorter than the ttl: holders hold, waiters wait, watches go on", async () => {
+    await using locks = new LockManager(etcd(server.url), { ttl: 8_000 });
+    await using watch = locks.watch("restart");
+    await watch.ready;
+    const lock = await locks.acquire("restart");
+    const { lock: waiting } = await waiter(locks, "restart");
+    await server.restart();
+    await lock.renew();
+    const unlocked = next(watch, "unlocked");
+    assert.equal(await lock.release(), true);
+    const successor = await waiting;
+    await unlocked;
+    assert.ok(successor.token > lock.token);
+    await successor.release();
+  });
+
+  // Red if: streams are closed, or a session is destroyed, from within its "goaway": that crashes Deno.
+  test("a server that says goodbye to many at once costs no lock and no process", async () => {
+    const all = Array.from({ length: 30 }, () => new LockManager(etcd(server.url), { ttl: 10_000 }));
+    const locks = await Promise.all(all.map((manager, n) => manager.acquire(`goodbye ${n}`)));
+    const waiting = all.map((manager, n) => manager.acquire(`goodbye ${n}`));
+    await sleep(300);
+    await server.restart("SIGTERM");
+    await Promise.all(locks.map(async (lock) => assert.equal(await lock.release(), true)));
+    await Promise.all(waiting.map(async (lock) => assert.equal(await (await lock).release(), true)));
+    await Promise.all(all.map((manager) => manager.close()));
+  });
+
+  test("close() with a lock, a waiter and a watch lets the process exit by itself", async () => {
+    const [binary, args] = script(new URL("./exit_child.ts", import.meta.url), [server.url]);
+    assert.equal(await run(binary, args, { timeout: 20_000 }), "rejected\nclosed\n");
+    assert.equal(await direct.inspect("k"), undefined);
+  });
+
+  test("so it does while the server is stopped and reads nothing any more", async () => {
+    const [binary, args] = script(new URL("./exit_silent_child.ts", import.meta.url), [server.url]);
+    server.pause();
+    try {
+      assert.equal(await run(binary, args, { timeout: 20_000 }), "rejected\nclosed\n");
+    } finally {
+      server.resume();
+    }
+  });
+});

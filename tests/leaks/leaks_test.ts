@@ -1,0 +1,56 @@
+/** Cycles, cancelled waits, losses and a watch, in a process that has to end by itself: nothing stays behind. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Address } from "../faults/address.ts";
+import { stores } from "../faults/grounds.ts";
+import { chosenStores } from "../runner/files.ts";
+import { remains } from "./remains.ts";
+import type { Usage } from "./worker.ts";
+
+const CYCLES = 10_000;
+/** Bytes: 10 000 cycles that leave 300 bytes each are seen. */
+const GROWTH = 3_000_000;
+
+for (const store of stores) {
+  if (!chosenStores().includes(store.name)) continue;
+  test(`${store.name}: ${CYCLES} cycles leave nothing behind`, { timeout: 300_000 }, async () => {
+    await using ground = await store.shared();
+    const { before, after } = await work(ground.address);
+    assert.ok(after - before < GROWTH, `the heap grew from ${before} to ${after} bytes`);
+    const left = await remains(ground.address);
+    assert.deepEqual(left, []);
+  });
+}
+
+/** Resolves once the process has ended by itself. */
+function work(address: Address): Promise<Usage> {
+  const flags = "Deno" in globalThis
+    ? ["run", "-A", "--no-check", "--quiet", "--v8-flags=--expose-gc"]
+    : "Bun" in globalThis
+    ? []
+    : ["--expose-gc"];
+  const file = fileURLToPath(new URL("./worker.ts", import.meta.url));
+  const child = spawn(process.execPath, [...flags, file, JSON.stringify(address), `${CYCLES}`], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  return new Promise((resolve, reject) => {
+    let text = "";
+    let lingering: ReturnType<typeof setTimeout>;
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      text += chunk;
+      if (!text.endsWith("\n")) return;
+      lingering = setTimeout(() => {
+        child.kill("SIGKILL");
+        reject(new Error("The process did not end by itself within 15 s of its last word"));
+      }, 15_000);
+    });
+    child.on("close", (code, signal) => {
+      clearTimeout(lingering);
+      if (code === 0) resolve(JSON.parse(text));
+      else reject(new Error(`The process ended with ${signal ?? `status ${code}`}`));
+    });
+  });
+}

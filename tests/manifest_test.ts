@@ -1,0 +1,60 @@
+/** The two manifests say the same: deno.json is what JSR publishes, package.json what Bun and Node run from. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly license: string;
+  readonly exports: Readonly<Record<string, string>>;
+}
+interface DenoJson extends Manifest {
+  readonly imports: Readonly<Record<string, string>>;
+  readonly publish: { readonly include: readonly string[] };
+}
+interface PackageJson extends Manifest {
+  readonly dependencies: Readonly<Record<string, string>>;
+}
+
+const deno: DenoJson = JSON.parse(read("deno.json"));
+const npm: PackageJson = JSON.parse(read("package.json"));
+const entries = Object.entries(deno.exports);
+
+test("name, version, licence and entry points are the same", () => {
+  for (const field of ["name", "version", "license", "exports"] as const) {
+    assert.deepEqual(npm[field], deno[field], field);
+  }
+});
+
+test("the packages and their ranges are the same", () => {
+  const ranges = Object.entries(npm.dependencies).map(([name, range]) => [name, `npm:${name}@${range}`]);
+  assert.deepEqual(deno.imports, Object.fromEntries(ranges));
+});
+
+test("every entry point is there and is published", () => {
+  for (const [name, file] of entries) {
+    assert.ok(existsSync(path(file)), `${name}: no ${file}`);
+    const published = deno.publish.include.some((part) => `${file}/`.startsWith(`./${part}/`));
+    assert.ok(published, `${name}: ${file} is not in publish.include of deno.json`);
+  }
+});
+
+test("every entry point is in the README, and the README names no other", () => {
+  const named = new Set(read("README.md").match(/@holdfast\/lock(\/[a-z]+)*/g));
+  const real = entries.map(([name]) => name.replace(/^\./, deno.name));
+  assert.deepEqual([...named].sort(), real.sort());
+});
+
+test("the lock file names no registry", () => {
+  assert.doesNotMatch(read("package-lock.json"), /"resolved"|https?:\/\/[^"]*\.tgz/);
+});
+
+function path(file: string): string {
+  return fileURLToPath(new URL(`../${file}`, import.meta.url));
+}
+
+function read(file: string): string {
+  return readFileSync(path(file), "utf8");
+}

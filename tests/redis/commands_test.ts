@@ -1,0 +1,24 @@
+/** What is asked of a server: only what Redis 6.2 has, and with it Valkey and KeyDB. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ATTEMPT } from "../../backends/redis/attempt.ts";
+import { RELEASE } from "../../backends/redis/release.ts";
+import { LIST, RENEW } from "../../backends/redis/scripts.ts";
+import * as votes from "../../backends/redlock/scripts.ts";
+import { RedisServer } from "../servers/redis.ts";
+
+const SENT = ["eval", "evalsha", "time", "scan", "subscribe", "unsubscribe", "info"];
+
+test("every command has been there since Redis 6.2", async () => {
+  await using server = await RedisServer.start();
+  const single = [ATTEMPT.one, ATTEMPT.many, RELEASE.one, RELEASE.many, RENEW, LIST];
+  const voting = Object.values(votes).filter((value) => typeof value === "object" && "source" in value);
+  const scripts = [...single, ...voting];
+  const called = scripts.flatMap(({ source }) => [...source.matchAll(/redis\.p?call\('(\w+)'/g)]);
+  const commands = new Set([...SENT, ...called.map(([, name]) => name!.toLowerCase())]);
+  assert.ok(commands.has("hgetall"));
+  for (const command of commands) {
+    const [, since] = /since\n(\d+\.\d+)/.exec(await server.cli("command", "docs", command))!;
+    assert.ok(Number(since) <= 6.2, `${command} since ${since}`);
+  }
+});

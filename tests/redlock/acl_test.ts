@@ -1,0 +1,31 @@
+/** The smallest ACL rule that the module doc names is enough. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { redlock } from "../../backends/redlock.ts";
+import { LockManager } from "../../mod.ts";
+import { Nodes } from "./nodes.ts";
+
+/** What `redis` needs, and what it does not. */
+const REDIS =
+  "~holdfast/* &holdfast* +eval +evalsha +time +hget +hgetall +hlen +hset +hdel +pexpire +publish " +
+  "+subscribe +unsubscribe +scan";
+const REDLOCK = "+info +hmget +pexpireat ~holdfast:node";
+
+test("a user with the smallest rule can do everything", { timeout: 60_000 }, async () => {
+  await using nodes = await Nodes.start(3);
+  const rule = `on >secret resetchannels ${REDIS} ${REDLOCK}`.split(" ");
+  await Promise.all(nodes.servers.map((server) => server.cli("acl", "setuser", "locks", ...rule)));
+  const urls = nodes.urls.map((url) => url.replace("redis://", "redis://locks:secret@"));
+  await using a = new LockManager(redlock(urls, { maxTtl: 10_000 }), { retryFor: 0 });
+  await using b = new LockManager(redlock(urls, { maxTtl: 10_000 }), { retryFor: 0 });
+  const lock = await a.acquire("k", { metadata: "mine" });
+  await nodes.unanimous("holdfast/{k}:votes", lock.id);
+  await lock.renew();
+  const waiting = b.acquire("k");
+  assert.equal((await b.inspect("k"))?.holders.length, 1);
+  assert.equal((await b.query()).held?.length, 1);
+  assert.equal(await lock.release(), true);
+  await (await waiting).release();
+  await using stolen = await b.acquire("k", { steal: true });
+  assert.ok(stolen.held);
+});

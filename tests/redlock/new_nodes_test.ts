@@ -1,0 +1,80 @@
+/** Nodes that nobody has used before: they may as well have forgotten everything. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { redlock } from "../../backends/redlock.ts";
+import type { QuorumError } from "../../internal/errors.ts";
+import { LockManager } from "../../mod.ts";
+import { RedisServer } from "../servers/redis.ts";
+import { admit } from "./nodes.ts";
+
+const patient = { timeout: 60_000 };
+const OPTIONS = { maxTtl: 200 }; // five seconds, for as long as a ballot may be ahead
+const MANAGER = { ttl: 200, retryFor: 0 };
+
+/** Some servers, as they come. */
+async function start(count: number): Promise<{ urls: string[]; servers: RedisServer[] } & AsyncDisposable> {
+  const servers = await Promise.all(Array.from({ length: count }, () => RedisServer.start()));
+  return {
+    servers,
+    urls: servers.map(({ url }) => url),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+test(
+  "several who start at once on new nodes wait once, all together, and nobody is turned away",
+  patient,
+  async () => {
+    await using nodes = await start(5);
+    const started = performance.now();
+    const managers = Array.from({ length: 5 }, () => new LockManager(redlock(nodes.urls, OPTIONS), MANAGER));
+    let inside = 0;
+    let last = 0n;
+    await Promise.all(managers.map(async (locks, n) => {
+      const own = locks.acquire(`of ${n}`);
+      await using lock = await locks.acquire("k");
+      assert.equal(++inside, 1);
+      assert.ok(lock.token > last);
+      last = lock.token;
+      assert.ok(performance.now() - started > 4_500, "nobody was let in before the time");
+      inside--;
+      await (await own).release();
+    }));
+    assert.ok(performance.now() - started < 9_000, `${performance.now() - started} ms`);
+    await Promise.all(managers.map((locks) => locks.close()));
+  },
+);
+
+test("who does not wait is told why, by whom, and for how long", patient, async () => {
+  await using nodes = await start(3);
+  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), MANAGER);
+  const error = await locks.tryAcquire("k").then(() => undefined, (error) => error as QuorumError);
+  assert.equal(error?.name, "QuorumError");
+  assert.match(error!.message, /stays out for the longest ttl; .* excluded \(for another [45][.\d]* s\)/);
+});
+
+test("waiting for new nodes ends with the signal", patient, async () => {
+  await using nodes = await start(3);
+  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), MANAGER);
+  const started = performance.now();
+  await assert.rejects(locks.acquire("k", { signal: AbortSignal.timeout(300) }), { name: "TimeoutError" });
+  assert.ok(performance.now() - started < 2_000);
+});
+
+test("nodes that are away are not waited for, whatever the others have forgotten", patient, async () => {
+  await using nodes = await start(3);
+  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), MANAGER);
+  await nodes.servers[0]!.kill();
+  await nodes.servers[1]!.kill();
+  await assert.rejects(locks.acquire("k"), { name: "QuorumError" });
+});
+
+test("an operator who knows better lets them in", patient, async () => {
+  await using nodes = await start(3);
+  await Promise.all(nodes.servers.map(admit));
+  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), MANAGER);
+  await using lock = await locks.acquire("k");
+  assert.ok(lock.held);
+});

@@ -1,0 +1,111 @@
+/** A bare majority is asked first; the others are asked when it is needed, and when it is worth it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { redlock } from "../../backends/redlock.ts";
+import { LockManager } from "../../mod.ts";
+import { CALL, claim, open } from "../redis/lab.ts";
+import { until } from "../servers/process.ts";
+import { Nodes } from "./nodes.ts";
+
+const OPTIONS = { maxTtl: 10_000 };
+const VOTES = "holdfast/{k}:votes";
+const patient = { timeout: 60_000 };
+
+test("a lock held for a moment costs three nodes of five, not five", patient, async () => {
+  await using nodes = await Nodes.start(5);
+  await using locks = new LockManager(redlock(nodes.urls, OPTIONS));
+  for (let n = 0; n < 20; n++) await (await locks.acquire("warm")).release();
+  const before = await nodes.scripts();
+  for (let n = 0; n < 100; n++) await (await locks.acquire(`k${n}`)).release();
+  const spent = await nodes.scripts() - before;
+  assert.ok(spent >= 600 && spent < 700, `${spent} scripts: a vote and its end at each of three`);
+});
+
+test("a lock that is held gets the votes of all, long before it is renewed", patient, async () => {
+  await using nodes = await Nodes.start(5);
+  await using locks = new LockManager(redlock(nodes.urls, OPTIONS));
+  const lock = await locks.acquire("k", { renew: false, metadata: "mine" });
+  await nodes.unanimous(VOTES, lock.id);
+  assert.equal(await lock.release(), true);
+  await nodes.until(VOTES, (holders) => holders.every((ids) => ids.length === 0));
+});
+
+test("whichever two nodes go, a lock that is held stays", patient, async () => {
+  for (const [one, other] of [[0, 1], [1, 2], [2, 4]] as const) {
+    await using nodes = await Nodes.start(5);
+    await using locks = new LockManager(redlock(nodes.urls, OPTIONS), { ttl: 3_000 });
+    const lock = await locks.acquire("k");
+    await nodes.unanimous(VOTES, lock.id);
+    nodes.servers[one]!.pause();
+    await nodes.servers[other]!.kill();
+    await lock.renew();
+    assert.ok(lock.held);
+    await using stranger = new LockManager(redlock(nodes.urls, OPTIONS));
+    assert.equal(await stranger.tryAcquire("k"), undefined);
+    assert.equal(await lock.release(), true);
+    await using next = await stranger.acquire("k");
+    assert.ok(next.token > lock.token);
+  }
+});
+
+test("nothing is sent for a claim once it has been released", patient, async () => {
+  await using nodes = await Nodes.start(5);
+  await using backend = redlock(nodes.urls, OPTIONS);
+  const { lease } = await open(backend);
+  const one = claim();
+  for (const server of nodes.servers) server.pause();
+  const attempt = lease.attempt(one, CALL).catch((error) => error); // has to connect first
+  const release = lease.release({ ...one, progress: "unsure" }, CALL);
+  for (const server of nodes.servers) server.resume();
+  assert.equal(await release, false);
+  assert.notEqual((await attempt).state, "granted");
+  assert.deepEqual(await nodes.holders(VOTES), [[], [], [], [], []]);
+});
+
+test("those who compete meet at the same nodes: three refusals are enough", patient, async () => {
+  await using nodes = await Nodes.start(5);
+  await using a = new LockManager(redlock(nodes.urls, OPTIONS));
+  await using b = new LockManager(redlock(nodes.urls, OPTIONS));
+  await using _ = await a.acquire("k");
+  assert.equal(await b.tryAcquire("k"), undefined);
+  const before = await nodes.scripts();
+  for (let n = 0; n < 50; n++) assert.equal(await b.tryAcquire("k"), undefined);
+  assert.ok(await nodes.scripts() - before < 200);
+});
+
+test("a lock that has just been granted is seen by all, whichever two nodes go", patient, async () => {
+  for (let away = 0; away < 5; away++) {
+    await using nodes = await Nodes.start(5);
+    await using a = new LockManager(redlock(nodes.urls, OPTIONS));
+    await using b = new LockManager(redlock(nodes.urls, OPTIONS));
+    await b.inspect("k"); // is connected
+    const lock = await a.acquire("k");
+    nodes.servers[away]!.pause(); // before the lock is brought to the others
+    nodes.servers[(away + 1) % 5]!.pause();
+    assert.deepEqual((await b.inspect("k"))?.holders.map(({ id }) => id), [lock.id]);
+    assert.equal(await b.tryAcquire("k"), undefined);
+    nodes.servers[away]!.resume();
+    nodes.servers[(away + 1) % 5]!.resume();
+  }
+});
+
+// Goes red if: those who begin to wait together each listen, and only the last of them is heard to leave.
+test("a key is not listened to any more when the last has given up", patient, async () => {
+  await using nodes = await Nodes.start(3);
+  await using a = new LockManager(redlock(nodes.urls, OPTIONS));
+  await using b = new LockManager(redlock(nodes.urls, OPTIONS));
+  await using _ = await a.acquire("k");
+  const giving = new AbortController();
+  let waiting = 0;
+  b.addEventListener("waiting", () => waiting++);
+  const acquiring = Array.from({ length: 5 }, () => b.acquire("k", { signal: giving.signal }));
+  const listened = async () => {
+    const all = nodes.servers.map((server) => server.cli("pubsub", "channels", VOTES));
+    return (await Promise.all(all)).join("").includes(VOTES);
+  };
+  await until(() => Promise.resolve(waiting === 5), () => `${waiting} wait`);
+  assert.ok(await listened());
+  giving.abort();
+  await Promise.allSettled(acquiring);
+  await until(async () => !await listened(), () => "somebody still listens");
+});

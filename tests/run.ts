@@ -1,0 +1,57 @@
+/**
+ * Runs the tests on Deno, Bun and Node: `deno task test [deno|bun|node ...] [part of a path ...]`.
+ * Installs what they need, npm packages and servers. `BACKENDS=memory,redis` leaves out the tests of
+ * all other stores, `JOBS` is how many files run at once. Prints a line for each file on each runtime,
+ * after all that it printed if a test in it failed, and ends with one line `N passed, N failed`; the
+ * exit status is 1 if a test failed or none ran.
+ */
+import { availableParallelism } from "node:os";
+import process from "node:process";
+import { backends } from "./backends.ts";
+import { chosenStores, testFiles } from "./runner/files.ts";
+import { installPackages } from "./runner/packages.ts";
+import { run } from "./runner/run.ts";
+import { runtimes } from "./runner/runtimes.ts";
+import { install, NEEDS } from "./servers/install.ts";
+
+/** More than there are processors: most of a test is waiting. Not many more: all are about time. */
+const AT_ONCE = Number(process.env.JOBS) || Math.ceil(1.5 * availableParallelism());
+
+const words = process.argv.slice(2);
+const named = words.filter((word) => runtimes.some(({ name }) => name === word));
+const chosen = runtimes.filter(({ name }) => named.length === 0 || named.includes(name));
+const files = testFiles(words.filter((word) => !named.includes(word)));
+
+installPackages();
+await install(chosenStores().flatMap((store) => NEEDS[store] ?? []));
+
+const jobs = files.flatMap((file) =>
+  parts(file).flatMap((backend) => chosen.map((runtime) => ({ file, runtime, backend })))
+);
+const live = jobs.length === 1;
+const total = { passed: 0, failed: 0, skipped: 0 };
+const workers = Array.from({ length: AT_ONCE }, async () => {
+  for (let job = jobs.shift(); job; job = jobs.shift()) {
+    const { output, seconds, ...counts } = await run(job, live);
+    if (counts.failed > 0) console.log(output);
+    const mark = counts.failed > 0 ? "FAILED" : "ok    ";
+    const on = job.backend === undefined ? "" : ` on ${job.backend}`;
+    console.log(`${mark} ${job.runtime.name.padEnd(4)} ${job.file}${on}: ${line(counts)} (${seconds} s)`);
+    total.passed += counts.passed;
+    total.failed += counts.failed;
+    total.skipped += counts.skipped;
+  }
+});
+await Promise.all(workers);
+
+console.log(`\n${line(total)}`);
+process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
+
+/** What takes minutes and is the same for each backend runs apart for each: it ends sooner, and says what failed. */
+function parts(file: string): (string | undefined)[] {
+  return file === "tests/conformance_test.ts" ? Object.keys(backends) : [undefined];
+}
+
+function line({ passed, failed, skipped }: { passed: number; failed: number; skipped: number }): string {
+  return `${passed} passed, ${failed} failed` + (skipped > 0 ? `, ${skipped} skipped` : "");
+}

@@ -1,0 +1,32 @@
+/** Counts the tests in a JUnit report, the one format that Deno, Bun and Node all write. */
+
+/** How many tests ended how. */
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** Its attributes, whose values may contain a bare ">", and its content. */
+const TESTCASE = /<testcase((?:\s+[\w-]+="[^"]*")*)\s*(?:\/>|>([\s\S]*?)<\/testcase>)/g;
+
+/** Counts each test once: Deno lists a suite too, among its tests. */
+export function count(report: string): Counts {
+  const cases = [...report.matchAll(TESTCASE)].map((match) => ({
+    name: /\bname="([^"]*)"/.exec(match[1]!)?.[1] ?? "",
+    body: match[2] ?? "",
+  }));
+  const suites = new Set<string>();
+  for (const { name } of cases) {
+    const path = name.split(" &gt; ");
+    for (let depth = 1; depth < path.length; depth++) suites.add(path.slice(0, depth).join(" &gt; "));
+  }
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const { name, body } of cases) {
+    if (suites.has(name)) continue;
+    if (/<(failure|error)\b/.test(body)) counts.failed++;
+    else if (/<skipped\b/.test(body)) counts.skipped++;
+    else counts.passed++;
+  }
+  return counts;
+}

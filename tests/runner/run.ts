@@ -1,0 +1,84 @@
+/** Runs one test file on one runtime, in a process of its own. */
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import process from "node:process";
+import { count, type Counts } from "./junit.ts";
+import { BIN, ROOT } from "./packages.ts";
+import { type Runtime, runtimes } from "./runtimes.ts";
+
+/** Milliseconds after which a file that does not end is ended: a test hangs, or keeps the process alive. */
+const LIMIT = 400_000;
+
+/** What came of a run. */
+export interface Result extends Counts {
+  readonly seconds: number;
+  /** All that was printed. */
+  readonly output: string;
+}
+
+/** A test file, and where to run it. */
+export interface Job {
+  readonly runtime: Runtime;
+  readonly file: string;
+  /** The only one to run on; all of the run, if it is not said. */
+  readonly backend: string | undefined;
+}
+
+/** Runs the file; `live` lets it write to the terminal itself, and `output` is empty then. */
+export async function run({ runtime, file, backend }: Job, live: boolean): Promise<Result> {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-report-"));
+  const report = join(folder, "report.xml");
+  const start = performance.now();
+  try {
+    const env = { ...process.env, ...(backend !== undefined && { BACKENDS: backend }) };
+    const { code, output } = await execute(runtime, runtime.args(file, report), live, env);
+    const counts = count(existsSync(report) ? readFileSync(report, "utf8") : "");
+    return {
+      ...counts,
+      // A file that does not load, or a hook that throws, need not be a test in the report.
+      failed: code === 0 ? counts.failed : Math.max(1, counts.failed),
+      seconds: Math.round((performance.now() - start) / 1_000),
+      output,
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function execute(
+  runtime: Runtime,
+  args: readonly string[],
+  live: boolean,
+  env: NodeJS.ProcessEnv,
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn(runtime.binary, args, {
+    cwd: ROOT,
+    env: { ...env, PATH: path(), ...(live ? {} : { NO_COLOR: "1" }) },
+    stdio: ["ignore", live ? "inherit" : "pipe", live ? "inherit" : "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (text) => output += text);
+  }
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      output += `\nkilled: it has not ended after ${LIMIT / 1_000} s\n`;
+      child.kill("SIGKILL");
+    }, LIMIT);
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      clearTimeout(timer);
+      if (signal) output += `\nended by ${signal}\n`;
+      // Not at "close": an orphan may hold the pipes open for long.
+      setTimeout(() => resolve({ code, output }), 50);
+    });
+  });
+}
+
+/** Tests that start another runtime find the same ones by name. */
+function path(): string {
+  const deno = runtimes.find(({ name }) => name === "deno")!.binary;
+  return [BIN, ...(deno === "deno" ? [] : [dirname(deno)]), process.env.PATH ?? ""].join(delimiter);
+}

@@ -1,0 +1,104 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { type Runtime, runtimes } from "../runner/runtimes.ts";
+
+/** What a worker says; see `worker.ts`. */
+export interface Said {
+  readonly id?: number;
+  /** Wall time in milliseconds, with fractions. */
+  readonly at: number;
+  readonly heard?: string;
+  readonly key?: string;
+  readonly held?: boolean;
+  readonly aborted?: boolean;
+  readonly token?: string;
+  readonly reason?: string;
+  readonly since?: number;
+  readonly released?: boolean;
+  /** Milliseconds of a core that the process has used. */
+  readonly cpu?: number;
+  readonly error?: string;
+}
+
+/** Another process over the same lock file. */
+export class Child implements AsyncDisposable {
+  readonly #process: ChildProcess;
+  readonly #answers = new Map<number, (said: Said) => void>();
+  readonly #heard: Said[] = [];
+  readonly #listeners = new Set<() => void>();
+  readonly ended: Promise<number | null>;
+  #calls = 0;
+
+  private constructor(runtime: Runtime, path: string) {
+    const worker = fileURLToPath(new URL("./worker.ts", import.meta.url));
+    const args = runtime.name === "deno"
+      ? ["run", "-A", "--no-check", "--quiet", worker, path]
+      : [worker, path];
+    this.#process = spawn(runtime.binary, args, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#process.stdin!.on("error", () => {});
+    this.ended = new Promise((resolve) => this.#process.on("close", resolve));
+    createInterface({ input: this.#process.stdout! }).on("line", (line) => this.#hear(JSON.parse(line)));
+  }
+
+  /** Resolves once it listens. Without a runtime it has that of this process. */
+  static async start(path: string, runtime: Runtime = own()): Promise<Child> {
+    const child = new Child(runtime, path);
+    await child.hears("ready");
+    return child;
+  }
+
+  /** One in each runtime. */
+  static all(path: string): Promise<Child[]> {
+    return Promise.all(runtimes.map((runtime) => Child.start(path, runtime)));
+  }
+
+  /** Has it do something. */
+  async does(act: string, key = "k", options: object = {}): Promise<Said> {
+    const id = ++this.#calls;
+    const answer = new Promise<Said>((resolve) => this.#answers.set(id, resolve));
+    this.#process.stdin!.write(`${JSON.stringify({ id, act, key, options })}\n`);
+    const said = await answer;
+    if (said.error !== undefined) throw new Error(said.error);
+    return said;
+  }
+
+  /** The first thing of a kind that it has heard, or will, and that nobody has asked for yet. */
+  async hears(what: string): Promise<Said> {
+    for (;;) {
+      const index = this.#heard.findIndex(({ heard }) => heard === what);
+      if (index >= 0) return this.#heard.splice(index, 1)[0]!;
+      await new Promise<void>((resolve) => this.#listeners.add(resolve));
+    }
+  }
+
+  /** Tells it nothing more, so that it ends unless it has something to do. */
+  leave(): void {
+    this.#process.stdin!.end();
+  }
+
+  signal(signal: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
+    // Not the child's own `kill`: on Deno that does nothing the second time.
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      process.kill(this.#process.pid!, signal);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.signal("SIGKILL");
+    await this.ended;
+  }
+
+  #hear(said: Said): void {
+    if (said.id !== undefined) return this.#answers.get(said.id)!(said);
+    this.#heard.push(said);
+    for (const listener of this.#listeners) listener();
+    this.#listeners.clear();
+  }
+}
+
+function own(): Runtime {
+  const name = "Deno" in globalThis ? "deno" : "Bun" in globalThis ? "bun" : "node";
+  return runtimes.find((runtime) => runtime.name === name)!;
+}

@@ -1,0 +1,239 @@
+/** What becomes of files that are not a lock file, or not a usable one; and where the file may be. */
+import assert from "node:assert/strict";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import { DatabaseSync } from "node:sqlite";
+import { describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { defaultPath } from "../../backends/sqlite/path.ts";
+import { BackendError } from "../../mod.ts";
+import { call, claim, Scene } from "./support.ts";
+
+/** A lock file as it is after use. */
+async function used(scene: Scene): Promise<void> {
+  await using backend = scene.backend();
+  const lease = await scene.lease(backend);
+  await lease.attempt(claim(), call);
+  await lease.close(call);
+}
+
+function sql(path: string, statements: string): void {
+  const database = new DatabaseSync(path);
+  database.exec(statements);
+  database.close();
+}
+
+/** Everything in the folder of a scene, to see that it stays as it is. */
+function contents(scene: Scene): Record<string, string> {
+  const entries = readdirSync(scene.folder, { withFileTypes: true });
+  return Object.fromEntries(
+    entries.map((entry) => [
+      entry.name,
+      entry.isFile() ? readFileSync(join(scene.folder, entry.name), "base64") : "a folder",
+    ]),
+  );
+}
+
+/** Runs as somebody who has no more rights than the permissions of a file say. */
+async function unprivileged(run: () => Promise<void>): Promise<void> {
+  const isRoot = process.geteuid!() === 0;
+  if (isRoot) process.setegid!(65_534), process.seteuid!(65_534);
+  try {
+    await run();
+  } finally {
+    if (isRoot) process.seteuid!(0), process.setegid!(0);
+  }
+}
+
+/** Every call says so for good, and what to do. */
+async function refuses(scene: Scene, says: RegExp, readable: boolean = false): Promise<void> {
+  await using backend = scene.backend();
+  const lease = await scene.lease(backend);
+  const expected = (error: unknown): true => {
+    assert.ok(error instanceof BackendError, String(error));
+    assert.match(error.message, says);
+    assert.ok(error.message.includes(JSON.stringify(scene.path)), `names the path: ${error.message}`);
+    assert.equal(error.retryable, false, error.message);
+    return true;
+  };
+  await assert.rejects(lease.attempt(claim(), call), expected);
+  await assert.rejects(lease.attempt(claim({ wait: false }), call), expected);
+  if (!readable) await assert.rejects(backend.list("holdfast/", call), expected);
+  await assert.rejects(backend.watch("holdfast/k", { changed() {}, failed() {} }, call), expected);
+}
+
+/** Files that are refused, and stay as they are. */
+const FOREIGN: Record<string, [make: (path: string) => void, says: RegExp]> = {
+  "a text": [
+    (path) => writeFileSync(path, "not a database\n".repeat(500)),
+    /not an SQLite database, or a damaged one/,
+  ],
+  "a few bytes": [
+    (path) => writeFileSync(path, "SQLite format 3\0"),
+    /not an SQLite database, or a damaged one/,
+  ],
+  "another program's database": [
+    (path) => sql(path, "CREATE TABLE t (a); INSERT INTO t VALUES (1)"),
+    /of another program/,
+  ],
+  "another program's database in WAL mode": [
+    (path) => sql(path, "PRAGMA journal_mode = WAL; PRAGMA application_id = 7; CREATE TABLE claims (a)"),
+    /of another program/,
+  ],
+};
+
+describe("a file that is not ours is refused and left alone", () => {
+  for (const [what, [make, says]] of Object.entries(FOREIGN)) {
+    test(what, async () => {
+      await using scene = new Scene();
+      make(scene.path);
+      const before = contents(scene);
+      await refuses(scene, says);
+      assert.deepEqual(contents(scene), before);
+    });
+  }
+
+  test("a newer version's lock file", async () => {
+    await using scene = new Scene();
+    await used(scene);
+    sql(scene.path, "PRAGMA user_version = 2");
+    const before = contents(scene);
+    await refuses(scene, /another version of Holdfast \(format 2, this one reads 1\)/);
+    assert.deepEqual(contents(scene), before);
+  });
+
+  test("a folder", async () => {
+    await using scene = new Scene();
+    mkdirSync(scene.path);
+    await refuses(scene, /cannot be opened|folder/);
+  });
+});
+
+describe("a damaged lock file is refused", () => {
+  test("with pages overwritten", async () => {
+    await using scene = new Scene();
+    await used(scene);
+    const bytes = readFileSync(scene.path);
+    bytes.fill(0xa5, 100);
+    writeFileSync(scene.path, bytes);
+    await refuses(scene, /damaged/);
+  });
+
+  test("cut short", async () => {
+    await using scene = new Scene();
+    await used(scene);
+    truncateSync(scene.path, 4096);
+    await refuses(scene, /damaged/);
+  });
+});
+
+describe("missing permissions are refused with what to do", () => {
+  test("a file that cannot be read", async () => {
+    await using scene = new Scene();
+    await used(scene);
+    chmodSync(scene.folder, 0o777);
+    chmodSync(scene.path, 0o000);
+    await unprivileged(() => refuses(scene, /Give this user permission/));
+  });
+
+  test("a file that cannot be written", async () => {
+    await using scene = new Scene();
+    await used(scene);
+    chmodSync(scene.folder, 0o777);
+    chmodSync(scene.path, 0o444);
+    const before = readFileSync(scene.path);
+    await unprivileged(() => refuses(scene, /read-only.*Make both writable/, true));
+    assert.deepEqual(readFileSync(scene.path), before);
+  });
+
+  test("a folder that cannot be written, with a lock file in it", async () => {
+    await using scene = new Scene();
+    await used(scene);
+    chmodSync(scene.path, 0o666);
+    chmodSync(scene.folder, 0o555);
+    await unprivileged(() => refuses(scene, /read-only|Give this user permission/));
+  });
+
+  test("a folder that cannot be written, with nothing in it", async () => {
+    await using scene = new Scene();
+    chmodSync(scene.folder, 0o555);
+    await unprivileged(() => refuses(scene, /Give this user permission|read-only/));
+    assert.deepEqual(readdirSync(scene.folder), []);
+  });
+
+  test("a folder that cannot be made", async () => {
+    await using scene = new Scene();
+    writeFileSync(join(scene.folder, "file"), "");
+    const inside = new Scene();
+    Object.assign(inside, { path: join(scene.folder, "file", "locks.db") });
+    await refuses(inside, /Give this user permission/);
+    await inside[Symbol.asyncDispose]();
+  });
+});
+
+test("a refused file works once it has been mended, with the same backend object", async () => {
+  await using scene = new Scene();
+  writeFileSync(scene.path, "not a database");
+  const lease = await scene.lease();
+  await assert.rejects(lease.attempt(claim(), call), BackendError);
+  writeFileSync(scene.path, "");
+  assert.deepEqual(await lease.attempt(claim(), call), { state: "granted", token: 1n });
+});
+
+describe("the file may be anywhere", () => {
+  const names = [
+    "with spaces and 'quotes\".db",
+    "file:locks.db?mode=memory#x%20.db",
+    ":memory:",
+    "café-锁-🔒.db",
+    "new/folders/on/the/way.db",
+    `${"long".repeat(50)}.db`,
+  ];
+  for (const name of names) {
+    test(name, async () => {
+      await using scene = new Scene();
+      const path = join(scene.folder, name);
+      const [a, b] = [scene.backend(path), scene.backend(pathToFileURL(path))];
+      const [first, second] = [claim(), claim()];
+      const [ours, theirs] = [await scene.lease(a), await scene.lease(b)];
+      await ours.attempt(first, call);
+      assert.equal((await theirs.attempt(second, call)).state, "contended");
+      assert.ok(readdirSync(dirname(path)).includes(basename(path)));
+      const woken = theirs.changed(second, call);
+      await ours.release(first, call);
+      assert.equal((await woken as { state: string }).state, "granted", "it is woken, too");
+    });
+  }
+
+  test("without a path: HOLDFAST_DB, else the user's state folder", () => {
+    const { HOLDFAST_DB, XDG_STATE_HOME } = process.env;
+    const set = (values: Record<string, string | undefined>) => {
+      for (const [name, value] of Object.entries(values)) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+    };
+    try {
+      set({ HOLDFAST_DB: "/there/locks", XDG_STATE_HOME: "/state" });
+      assert.equal(defaultPath(), "/there/locks");
+      if (process.platform !== "linux") return;
+      set({ HOLDFAST_DB: undefined });
+      assert.equal(defaultPath(), "/state/holdfast/locks.db");
+      set({ XDG_STATE_HOME: "relative" });
+      assert.equal(defaultPath(), join(homedir(), ".local/state/holdfast/locks.db"));
+      set({ XDG_STATE_HOME: undefined, HOLDFAST_DB: "" });
+      assert.equal(defaultPath(), join(homedir(), ".local/state/holdfast/locks.db"));
+    } finally {
+      set({ HOLDFAST_DB, XDG_STATE_HOME });
+    }
+  });
+
+  test("nothing is opened before the first call", async () => {
+    await using scene = new Scene();
+    await using backend = scene.backend();
+    await scene.lease(backend);
+    assert.deepEqual(readdirSync(scene.folder), []);
+  });
+});

@@ -1,0 +1,255 @@
+/** The backend by itself: order numbers, expiry by the wall clock, a file that goes away, a busy file. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { DatabaseSync } from "node:sqlite";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Grant, Outcome } from "../../internal/backend.ts";
+import { Child } from "./child.ts";
+import { call, claim, Scene } from "./support.ts";
+
+const token = (outcome: Outcome | void): bigint => (outcome as Grant).token;
+
+/** Changes the file behind everybody's back. */
+function sql(scene: Scene, statement: string): void {
+  const database = new DatabaseSync(scene.path);
+  database.exec("PRAGMA busy_timeout = 1000");
+  database.exec(statement);
+  database.close();
+}
+
+// Red if: the order number is a rowid or a maximum, which start again when the table is empty.
+test("tokens rise over restarts, though nothing is left in the file", async () => {
+  await using scene = new Scene();
+  const tokens: bigint[] = [];
+  for (let run = 0; run < 3; run++) {
+    await using backend = scene.backend();
+    const lease = await scene.lease(backend);
+    for (const key of ["holdfast/a", "holdfast/b"]) {
+      const each = claim({ key });
+      tokens.push(token(await lease.attempt(each, call)));
+      await lease.release(each, call);
+    }
+    await lease.close(call);
+  }
+  assert.deepEqual(tokens, [1n, 2n, 3n, 4n, 5n, 6n]);
+});
+
+// Red if: an expiry further away than the ttl is believed, or is not written down as what it is.
+test("a wall clock set back makes a claim last no longer than its ttl from then on", async () => {
+  await using scene = new Scene();
+  const [dead, heir] = [await scene.lease(scene.backend(), 1_000), await scene.lease()];
+  const [first, second] = [claim({ ttl: 1_000 }), claim()];
+  await dead.attempt(first, call);
+  sql(scene, "UPDATE claims SET expires = expires + 3600000"); // as if it had been an hour later then
+  const started = performance.now();
+  while (performance.now() - started < 5_000) {
+    const outcome = await heir.attempt(second, call);
+    if (outcome.state === "granted") break;
+    assert.equal(outcome.state, "contended");
+    assert.ok(outcome.recheck! <= 1_001, `recheck in ${outcome.recheck} ms`);
+    await sleep(outcome.recheck);
+  }
+  const waited = performance.now() - started;
+  assert.ok(waited >= 990 && waited < 5_000, `granted after ${waited} ms`);
+});
+
+// Red if: a claim that has run out can be renewed, or a waiter holds beside one that was not removed.
+test("what has expired is gone, and says so", async () => {
+  await using scene = new Scene();
+  const [ours, theirs] = [await scene.lease(scene.backend(), 100), await scene.lease()];
+  const [first, second] = [claim(), claim()];
+  await ours.attempt(first, call);
+  first.progress = "entered";
+  await sleep(120);
+  assert.deepEqual((await ours.renew([first], call)).get(first.id), { state: "gone", why: "expired" });
+  assert.equal((await theirs.attempt(second, call)).state, "granted");
+  assert.deepEqual(await ours.attempt(first, call), { state: "gone", why: "expired" });
+});
+
+// Red if: the end of a lease is told to nobody.
+test("closing a lease hands on what it held", async () => {
+  await using scene = new Scene();
+  const [ours, theirs] = [await scene.lease(), await scene.lease()];
+  const waiting = claim();
+  await ours.attempt(claim(), call);
+  await theirs.attempt(waiting, call);
+  const changed = theirs.changed(waiting, call);
+  await sleep(20); // until it listens
+  await ours.close(call);
+  assert.deepEqual(await changed, { state: "granted", token: 2n });
+});
+
+// Red if: nobody looks whether the path still leads to the open file.
+test("when the file is removed or replaced, everything in it is lost, and a new one is used", async () => {
+  for (const remove of [rmSync, (path: string) => renameSync(path, `${path}.old`)]) {
+    await using scene = new Scene();
+    const [ours, theirs] = [await scene.lease(), await scene.lease()];
+    const first = claim();
+    await ours.attempt(first, call);
+    first.progress = "entered";
+    remove(scene.path);
+    await theirs.attempt(claim(), call);
+    assert.deepEqual(scene.lost, []);
+    const outcomes = await ours.renew([first], call);
+    assert.deepEqual(scene.lost, [{ why: "revoked", id: undefined }]);
+    assert.deepEqual(outcomes.get(first.id), { state: "gone", why: "revoked" });
+    const again = await scene.lease();
+    assert.equal((await again.attempt(claim(), call)).state, "contended", "it is the file of the others now");
+  }
+});
+
+// Red if: a lock of SQLite is waited for without letting go of the event loop, or fails at once.
+test("while another program writes, calls wait and the event loop goes on", async () => {
+  await using scene = new Scene();
+  const lease = await scene.lease();
+  await lease.attempt(claim({ key: "holdfast/other" }), call);
+  const writer = new DatabaseSync(scene.path);
+  writer.exec("BEGIN IMMEDIATE");
+  const attempts = [1, 2, 3].map((key) => lease.attempt(claim({ key: `holdfast/${key}` }), call));
+  let turns = 0;
+  for (const started = performance.now(); performance.now() - started < 200; turns++) await sleep(1);
+  assert.ok(turns > 5, `${turns} turns of the event loop in 200 ms`);
+  writer.exec("COMMIT");
+  writer.close();
+  assert.deepEqual(
+    (await Promise.all(attempts)).map(token),
+    [2n, 3n, 4n],
+    "in the order they were asked for",
+  );
+});
+
+// Red if: an attempt that was given up while it waited for the file enters afterwards.
+test("an attempt given up while the file is busy leaves nothing", async () => {
+  await using scene = new Scene();
+  const backend = scene.backend();
+  const lease = await scene.lease(backend);
+  await lease.attempt(claim({ key: "holdfast/other" }), call);
+  const writer = new DatabaseSync(scene.path);
+  writer.exec("BEGIN IMMEDIATE");
+  const giveUp = new AbortController();
+  const abandoned = claim();
+  const attempt = lease.attempt(abandoned, { signal: giveUp.signal, timeout: 100 });
+  await sleep(20);
+  giveUp.abort(new Error("given up"));
+  await assert.rejects(attempt, /given up/);
+  abandoned.progress = "unsure";
+  const withdrawn = lease.release(abandoned, call);
+  writer.exec("COMMIT");
+  writer.close();
+  assert.equal(await withdrawn, false);
+  assert.deepEqual(await backend.list("holdfast/k", call), []);
+  assert.equal((await lease.attempt(abandoned, call)).state, "gone", "a late copy");
+});
+
+// Red if: a file descriptor of the lock file is closed in this process while SQLite has the file open
+// elsewhere in it: POSIX then drops SQLite's locks, and others believe that nobody uses the file.
+test("opening the file again in a process leaves the locks on it alone", {
+  skip: !existsSync("/proc/locks"),
+}, async () => {
+  await using scene = new Scene();
+  await (await scene.lease()).attempt(claim(), call);
+  const { ino } = statSync(scene.path);
+  const locked = () => readFileSync("/proc/locks", "utf8").includes(`:${ino} `);
+  assert.ok(locked(), "the file is locked while it is open");
+  await using second = scene.backend();
+  await (await scene.lease(second)).attempt(claim({ key: "holdfast/other" }), call);
+  assert.ok(locked(), "opened twice");
+  await second[Symbol.asyncDispose]();
+  assert.ok(locked(), "closed once");
+});
+
+// Red if: sockets of processes that were killed are left for ever, or those of living ones removed.
+test("what a killed process leaves behind is removed by whoever finds out", async () => {
+  await using scene = new Scene();
+  const lease = await scene.lease();
+  await lease.attempt(claim({ key: "holdfast/other" }), call);
+  const sockets = () => readdirSync(`${scene.path}-peers`).length;
+  await using child = await Child.start(scene.path);
+  await child.does("acquire", "k", { ttl: 120_000 });
+  assert.equal(sockets(), 2);
+  child.signal("SIGKILL");
+  await child.ended;
+  assert.equal((await lease.attempt(claim({ wait: false }), call)).state, "granted");
+  assert.equal(sockets(), 1);
+});
+
+// Red if: a lock cannot be had, or be handed on, without sockets.
+test("where no socket can be opened, locks are handed on when asked for again", async () => {
+  await using scene = new Scene();
+  writeFileSync(`${scene.path}-peers`, "in the way");
+  const { TMPDIR } = process.env;
+  process.env.TMPDIR = scene.path; // not a folder
+  try {
+    const [a, b] = [scene.backend(), scene.backend()];
+    const [ours, theirs] = [await scene.lease(a), await scene.lease(b)];
+    const [first, second] = [claim(), claim()];
+    await ours.attempt(first, call);
+    assert.equal((await theirs.attempt(second, call)).state, "contended");
+    const heard = new AbortController();
+    const changed = theirs.changed(second, { signal: heard.signal, timeout: Infinity });
+    await ours.release(first, call);
+    assert.equal(await Promise.race([changed, sleep(50, "silence")]), "silence");
+    heard.abort();
+    assert.deepEqual(await theirs.attempt(second, call), { state: "granted", token: 2n });
+    await assert.rejects(
+      a.watch("holdfast/k", { changed() {}, failed() {} }, call),
+      /no socket can be opened/,
+    );
+  } finally {
+    if (TMPDIR === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = TMPDIR;
+  }
+});
+
+// Red if: anything but a refused connection proves that a process has ended.
+test("a holder whose socket file was removed keeps its lock", async () => {
+  await using scene = new Scene();
+  await (await scene.lease()).attempt(claim(), call);
+  const folder = `${scene.path}-peers`;
+  for (const name of readdirSync(folder)) rmSync(join(folder, name));
+  const other = await scene.lease();
+  assert.equal((await other.attempt(claim({ wait: false }), call)).state, "contended");
+  const waiting = claim();
+  await other.attempt(waiting, call);
+  const heard = new AbortController();
+  const changed = other.changed(waiting, { signal: heard.signal, timeout: Infinity });
+  assert.equal(await Promise.race([changed, sleep(50, "silence")]), "silence");
+  heard.abort();
+  assert.equal((await other.attempt(waiting, call)).state, "contended");
+});
+
+// Red if: something of a disposed backend stays open or in the file.
+test("a backend that is disposed of leaves only the file", async () => {
+  await using scene = new Scene();
+  {
+    await using backend = scene.backend();
+    const lease = await scene.lease(backend);
+    await lease.attempt(claim(), call);
+    const watch = await backend.watch("holdfast/k", { changed() {}, failed() {} }, call);
+    await watch[Symbol.asyncDispose]();
+    await lease.close(call);
+  }
+  assert.deepEqual(readdirSync(scene.folder).toSorted(), ["locks.db", "locks.db-peers"]);
+  assert.deepEqual(readdirSync(`${scene.path}-peers`), []);
+  assert.ok(existsSync(scene.path));
+  const database = new DatabaseSync(scene.path);
+  for (const table of ["claims", "stolen", "watchers"]) {
+    assert.deepEqual(database.prepare(`SELECT * FROM ${table}`).all(), [], table);
+  }
+  database.close();
+});
+
+// Red if: a call after disposal fails, or a lease of before still does something.
+test("a backend that was disposed of can be used again", async () => {
+  await using scene = new Scene();
+  const backend = scene.backend();
+  const before = await scene.lease(backend);
+  await before.attempt(claim(), call);
+  await before.close(call);
+  await backend[Symbol.asyncDispose]();
+  const after = await scene.lease(backend);
+  assert.deepEqual(await after.attempt(claim(), call), { state: "granted", token: 2n });
+});

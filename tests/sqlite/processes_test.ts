@@ -1,0 +1,165 @@
+/** What processes that share a lock file see of each other. Each test names what makes it go red. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Child } from "./child.ts";
+import { Scene } from "./support.ts";
+
+/** Milliseconds: so long that nothing is over by it within a test. */
+const LONG = { ttl: 120_000 };
+/** Milliseconds: far below `LONG`, far above what a busy machine takes. */
+const SOON = 10_000;
+const SHORT = { ttl: 1_000 };
+
+// Red if: a runtime opens another file, or does not wake another one.
+test("a Deno, a Bun and a Node process take turns, in order of arrival, without waiting for a ttl", async () => {
+  await using scene = new Scene();
+  const children = await Child.all(scene.path);
+  try {
+    const tokens: bigint[] = [];
+    for (let round = 0; round < 3; round++) {
+      let holder = await children[0]!.does("acquire", "k", LONG);
+      tokens.push(BigInt(holder.token!));
+      const waiting = [];
+      for (const child of children.slice(1)) {
+        waiting.push(child.does("acquire", "k", LONG));
+        await child.hears("waiting");
+      }
+      for (const [index, next] of waiting.entries()) {
+        const { since } = await children[index]!.does("release");
+        holder = await next;
+        assert.ok(holder.at >= since!, "nobody holds before the release");
+        assert.ok(holder.at - since! < SOON, "and the next one soon after");
+        tokens.push(BigInt(holder.token!));
+      }
+      await children.at(-1)!.does("release");
+    }
+    assert.deepEqual(tokens, tokens.toSorted((a, b) => Number(a - b)));
+    assert.equal(new Set(tokens).size, tokens.length);
+  } finally {
+    for (const child of children) await child[Symbol.asyncDispose]();
+  }
+});
+
+// Red if: the end of a connection is not taken for a reason to look whether its process has ended.
+test("a killed holder's lock is handed on at once, past a killed waiter", async () => {
+  await using scene = new Scene();
+  const [holder, waiter, heir] = await Promise.all([1, 2, 3].map(() => Child.start(scene.path)));
+  await using _1 = holder!, _2 = waiter!, _3 = heir!;
+  const first = await holder!.does("acquire", "k", LONG);
+  void waiter!.does("acquire", "k", LONG);
+  await waiter!.hears("waiting");
+  const second = heir!.does("acquire", "k", LONG);
+  await heir!.hears("waiting");
+  waiter!.signal("SIGKILL");
+  await waiter!.ended;
+  const killed = Date.now();
+  holder!.signal("SIGKILL");
+  const { at, token } = await second;
+  assert.ok(at - killed < SOON, `after ${at - killed} ms`);
+  assert.ok(BigInt(token!) > BigInt(first.token!));
+});
+
+// Red if: an end that is not a kill leaves no trace by which others can tell.
+test("the lock of a holder that exits without releasing it is handed on at once", async () => {
+  await using scene = new Scene();
+  await using holder = await Child.start(scene.path);
+  await using heir = await Child.start(scene.path);
+  await holder.does("acquire", "k", LONG);
+  const next = heir.does("acquire", "k", LONG);
+  await heir.hears("waiting");
+  const ended = Date.now();
+  void holder.does("exit");
+  const { at } = await next;
+  assert.ok(at - ended < SOON, `after ${at - ended} ms`);
+});
+
+// Red if: tryAcquire does not ask whether those ahead of it have ended.
+test("a lock whose holder was killed is free for one that does not wait", async () => {
+  await using scene = new Scene();
+  await using holder = await Child.start(scene.path);
+  await using other = await Child.start(scene.path);
+  await holder.does("acquire", "k", LONG);
+  assert.equal((await other.does("tryAcquire", "k", LONG)).held, false);
+  holder.signal("SIGKILL");
+  await holder.ended;
+  assert.equal((await other.does("tryAcquire", "k", LONG)).held, true);
+});
+
+// Red if: a process that does not answer counts as one that has ended.
+test("a stopped holder keeps its lock for its ttl, and knows that it is lost when it goes on", async () => {
+  await using scene = new Scene();
+  await using holder = await Child.start(scene.path);
+  await using other = await Child.start(scene.path);
+  await holder.does("acquire", "k", SHORT);
+  holder.signal("SIGSTOP");
+  const stopped = Date.now();
+  assert.equal((await other.does("tryAcquire", "k", LONG)).held, false);
+  const { at } = await other.does("acquire", "k", LONG);
+  // The last renewal may have been a third of the ttl before the stop.
+  assert.ok(at - stopped >= SHORT.ttl * 2 / 3 - 50, `only after ${at - stopped} ms`);
+  holder.signal("SIGCONT");
+  const { held, aborted } = await holder.does("look");
+  assert.deepEqual([held, aborted], [false, true]);
+});
+
+// Red if: a thief does not tell its victim's process, or that does not look.
+test("a victim in another process is told at once", async () => {
+  await using scene = new Scene();
+  await using victim = await Child.start(scene.path);
+  await using thief = await Child.start(scene.path);
+  const first = await victim.does("acquire", "k", LONG);
+  const { token } = await thief.does("acquire", "k", { ...LONG, steal: true });
+  assert.ok(BigInt(token!) > BigInt(first.token!));
+  assert.equal((await victim.hears("lost")).reason, "stolen");
+});
+
+// Red if: a first claim of a new process is not told to those who watch the key.
+test("a watch sees the locks of other processes, of new ones too", async () => {
+  await using scene = new Scene();
+  await using watcher = await Child.start(scene.path);
+  await watcher.does("watch");
+  await using other = await Child.start(scene.path);
+  const { token } = await other.does("acquire", "k", LONG);
+  assert.equal((await watcher.hears("locked")).token, token);
+  await other.does("release");
+  await watcher.hears("unlocked");
+  await watcher.does("close");
+});
+
+// Red if: a socket, a file or a timer of the backend keeps the process alive.
+test("a process that neither holds nor waits ends by itself; one that holds does not", async () => {
+  await using scene = new Scene();
+  await using idle = await Child.start(scene.path);
+  await using holder = await Child.start(scene.path);
+  for (const child of [idle, holder]) {
+    await child.does("acquire", child === idle ? "a" : "b", LONG);
+    await child.does("acquire", child === idle ? "c" : "d", LONG);
+  }
+  await idle.does("release", "a");
+  await idle.does("release", "c");
+  await holder.does("release", "b");
+  idle.leave();
+  holder.leave();
+  assert.equal(await idle.ended, 0);
+  assert.equal(await Promise.race([holder.ended, sleep(300, "alive")]), "alive");
+});
+
+// Red if: telling keeps a process alive until it has been read.
+test("a process can end that has told another one which is stopped; that hears of it later", async () => {
+  await using scene = new Scene();
+  await using watcher = await Child.start(scene.path);
+  await watcher.does("watch");
+  watcher.signal("SIGSTOP");
+  await using other = await Child.start(scene.path);
+  await other.does("acquire", "k", LONG);
+  await other.does("release");
+  await other.does("acquire", "k", LONG);
+  await other.does("release");
+  other.leave();
+  assert.equal(await other.ended, 0);
+  await using last = await Child.start(scene.path);
+  const { token } = await last.does("acquire", "k", LONG);
+  watcher.signal("SIGCONT");
+  assert.equal((await watcher.hears("locked")).token, token);
+});

@@ -1,0 +1,69 @@
+/**
+ * A process that does as it is told by lines of JSON on its input: `{ id, act, key, options }`. Answers
+ * `{ id, at, ... }`, and reports what it hears in between without an id. Times are wall times with
+ * fractions, so that processes can be compared.
+ */
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { sqlite } from "../../backends/sqlite.ts";
+import { type Lock, LockManager } from "../../mod.ts";
+
+const [path] = process.argv.slice(2);
+const manager = new LockManager(sqlite(path));
+manager.addEventListener("waiting", ({ key }) => say({ heard: "waiting", key }));
+const locks = new Map<string, Lock>();
+const at = () => performance.timeOrigin + performance.now();
+
+function say(line: Record<string, unknown>): void {
+  console.log(JSON.stringify({ at: at(), ...line }));
+}
+
+function got(key: string, lock: Lock | undefined): Record<string, unknown> {
+  if (lock === undefined) return { held: false };
+  locks.set(key, lock);
+  lock.addEventListener("lost", ({ reason }) => say({ heard: "lost", key, reason }));
+  return { held: lock.held, token: String(lock.token) };
+}
+
+async function act(name: string, key: string, options: object): Promise<Record<string, unknown>> {
+  switch (name) {
+    case "acquire":
+      return got(key, await manager.acquire(key, options));
+    case "tryAcquire":
+      return got(key, await manager.tryAcquire(key, options));
+    case "release": {
+      const since = at();
+      return { since, released: await locks.get(key)!.release() };
+    }
+    case "look":
+      return { held: locks.get(key)!.held, aborted: locks.get(key)!.signal.aborted };
+    case "watch": {
+      const watch = manager.watch(key);
+      watch.addEventListener("locked", ({ token }) => say({ heard: "locked", key, token: String(token) }));
+      watch.addEventListener("unlocked", () => say({ heard: "unlocked", key }));
+      await watch.ready;
+      return {};
+    }
+    case "exit": // without a word to anybody
+      process.exit(0);
+      break;
+    case "cpu": {
+      const { user, system } = process.cpuUsage();
+      return { cpu: (user + system) / 1_000 };
+    }
+    default:
+      await manager.close();
+      return {};
+  }
+}
+
+/** Milliseconds that it stays after its parent, at most: a parent that was killed ends nobody. */
+const PATIENCE = 30_000;
+
+const orders = createInterface({ input: process.stdin });
+orders.on("close", () => setTimeout(() => process.exit(1), PATIENCE).unref());
+orders.on("line", async (line) => {
+  const { id, act: name, key, options } = JSON.parse(line);
+  say({ id, ...await act(name, key, options).catch((error) => ({ error: String(error) })) });
+});
+say({ heard: "ready" });

@@ -1,0 +1,456 @@
+/** `request` and `query` as the Web Locks specification has them; the cases follow its platform tests. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { memory } from "../backends/memory.ts";
+import { type Lock, LockLostError, LockManager } from "../mod.ts";
+
+const never = () => assert.fail("the callback must not run");
+
+/** What `request` refuses although the types would not let it through. */
+// deno-lint-ignore no-explicit-any
+type Anything = any;
+
+function isDomException(name: string): (error: unknown) => boolean {
+  return (error) => error instanceof DOMException && error.name === name;
+}
+
+/** Requests a lock and holds it until `release` is called. */
+async function hold(
+  locks: LockManager,
+  name: string,
+  options: { mode?: "exclusive" | "shared"; steal?: boolean } = {},
+): Promise<{ lock: Lock; release: (value?: unknown) => void; done: Promise<unknown> }> {
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  const granted = Promise.withResolvers<Lock>();
+  const done = locks.request(name, options, (lock: Lock | null) => {
+    granted.resolve(lock!);
+    return promise;
+  });
+  done.catch(granted.reject);
+  return { lock: await granted.promise, release: resolve, done };
+}
+
+/** Resolves once `count` requests of a name wait. */
+async function pending(locks: LockManager, name: string, count: number): Promise<void> {
+  for (;;) {
+    const { pending } = await locks.query();
+    if (pending.filter((lock) => lock.name === name).length === count) return;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+describe("request: its arguments", () => {
+  test("are checked by a rejection, never a throw", async () => {
+    await using locks = new LockManager(memory());
+    const request = locks.request.bind(locks) as Anything;
+    for (
+      const args of [[], ["n"], ["n", undefined], ["n", null], ["n", {}], ["n", 12], ["n", "f"], ["n", {}, 7]]
+    ) {
+      const rejected: Promise<unknown> = request(...args);
+      assert.ok(rejected instanceof Promise);
+      await assert.rejects(rejected, TypeError, `request(${args.map(String)})`);
+    }
+    await assert.rejects(request(Symbol("n"), never), TypeError);
+  });
+
+  test("the mode is one of two strings", async () => {
+    await using locks = new LockManager(memory());
+    for (const mode of ["", "EXCLUSIVE", "read", null, 1, {}]) {
+      await assert.rejects(locks.request("n", { mode } as Anything, never), TypeError, `mode ${mode}`);
+    }
+    for (const mode of ["exclusive", "shared"] as const) {
+      await locks.request("n", { mode }, (lock) => assert.equal(lock?.mode, mode));
+    }
+    const mode: Anything = { toString: () => "shared" };
+    await locks.request("n", { mode }, (lock: Lock | null) => assert.equal(lock?.mode, "shared"));
+    await locks.request("n", {}, (lock) => assert.equal(lock?.mode, "exclusive"));
+    await locks.request("n", { mode: undefined } as Anything, (lock: Lock | null) => {
+      assert.equal(lock?.mode, "exclusive");
+    });
+  });
+
+  test("the signal is an AbortSignal", async () => {
+    await using locks = new LockManager(memory());
+    for (const signal of ["string", 12.34, false, {}, Symbol(), () => {}, globalThis, null]) {
+      await assert.rejects(
+        locks.request("n", { signal } as Anything, never),
+        TypeError,
+        `signal ${String(signal)}`,
+      );
+    }
+    await locks.request("n", { signal: undefined } as Anything, () => {});
+  });
+
+  test("null and undefined options are no options; unknown ones are ignored", async () => {
+    await using locks = new LockManager(memory());
+    for (const options of [null, undefined, {}, { unknown: 1 }, () => {}]) {
+      assert.equal(await locks.request("n", options as Anything, () => "ran"), "ran");
+    }
+    for (const options of [1, "x", true]) {
+      await assert.rejects(locks.request("n", options as Anything, never), TypeError);
+    }
+  });
+
+  test("any name goes, converted to a string, but none that begins with '-'", async () => {
+    await using locks = new LockManager(memory());
+    const names = [
+      "",
+      "abc DEF 123",
+      " ",
+      "a/b",
+      ".",
+      "\0",
+      "\ud800",
+      "\udc00",
+      "\udc00\ud800",
+      "日本",
+      "🔒",
+      "x-",
+    ];
+    for (const name of names) await locks.request(name, (lock) => assert.equal(lock.name, name));
+    for (const [name, text] of [[undefined, "undefined"], [null, "null"], [7, "7"]]) {
+      await locks.request(name as Anything, (lock: Lock) => assert.equal(lock.name, text));
+    }
+    for (const name of ["-", "-a", "--"]) {
+      await assert.rejects(locks.request(name, never), isDomException("NotSupportedError"), name);
+    }
+  });
+
+  test("what contradicts itself is not supported, whether or not the signal has aborted", async () => {
+    await using locks = new LockManager(memory());
+    const { signal } = new AbortController();
+    const contradictions = [
+      { steal: true, ifAvailable: true },
+      { steal: true, mode: "shared" },
+      { steal: true, signal },
+      { ifAvailable: true, signal },
+      { steal: true, signal: AbortSignal.abort() },
+      { ifAvailable: true, signal: AbortSignal.abort(new Error("aborted")) },
+    ];
+    for (const options of contradictions) {
+      await assert.rejects(
+        locks.request("n", options as Anything, never),
+        isDomException("NotSupportedError"),
+        Object.keys(options).join(),
+      );
+    }
+    const { held, pending } = await locks.query();
+    assert.deepEqual([held, pending], [[], []]);
+  });
+});
+
+describe("request: its callback", () => {
+  test("runs later, with a full lock, and its result is the result", async () => {
+    await using locks = new LockManager(memory());
+    let ran = false;
+    const result = locks.request("n", (lock) => {
+      ran = true;
+      assert.equal(lock.name, "n");
+      assert.equal(lock.mode, "exclusive");
+      assert.equal(typeof lock.token, "bigint");
+      assert.ok(lock.held && !lock.signal.aborted);
+      return Promise.resolve("async value");
+    });
+    assert.equal(ran, false);
+    assert.equal(await result, "async value");
+    assert.equal(await locks.request("n", () => 42), 42);
+    assert.equal(await locks.request("n", () => {}), undefined);
+  });
+
+  test("what it throws or rejects with is the rejection, and the lock is free", async () => {
+    await using locks = new LockManager(memory());
+    const error = new Error("mine");
+    const mine = (thrown: unknown) => thrown === error;
+    await assert.rejects(
+      locks.request("n", () => {
+        throw error;
+      }),
+      mine,
+    );
+    await assert.rejects(locks.request("n", () => Promise.reject(error)), mine);
+    await locks.request("n", { ifAvailable: true }, (lock) => assert.ok(lock));
+  });
+
+  test("the lock is held until what it returns has settled, and free when the request has", async () => {
+    await using locks = new LockManager(memory());
+    for (let round = 0; round < 5; round++) {
+      const { lock, release, done } = await hold(locks, "n");
+      await locks.request("n", { ifAvailable: true }, (other) => assert.equal(other, null));
+      assert.ok(lock.held);
+      release("value");
+      assert.equal(await done, "value");
+      assert.equal(lock.held, false);
+      await locks.request("n", { ifAvailable: true }, (other) => assert.ok(other));
+    }
+  });
+
+  test("a lock it releases itself does not disturb its result", async () => {
+    await using locks = new LockManager(memory());
+    assert.equal(await locks.request("n", async (lock) => `${await lock.release()}`), "true");
+  });
+});
+
+describe("modes and order", () => {
+  test("shared locks are held together, an exclusive one alone", async () => {
+    await using locks = new LockManager(memory());
+    const readers = [await hold(locks, "n", { mode: "shared" }), await hold(locks, "n", { mode: "shared" })];
+    const order: string[] = [];
+    const writer = locks.request("n", () => order.push("writer"));
+    await pending(locks, "n", 1);
+    const late = locks.request("n", { mode: "shared" }, () => order.push("late reader"));
+    await pending(locks, "n", 2);
+    assert.deepEqual(order, []);
+    for (const { release } of readers) release();
+    await Promise.all([writer, late]);
+    assert.deepEqual(order, ["writer", "late reader"]);
+  });
+
+  test("requests are granted in the order in which they were made", async () => {
+    await using locks = new LockManager(memory());
+    const order: number[] = [];
+    await Promise.all(Array.from({ length: 20 }, (_, turn) =>
+      locks.request("n", async () => {
+        order.push(turn);
+        await Promise.resolve();
+        order.push(turn);
+      })));
+    assert.deepEqual(order, Array.from({ length: 40 }, (_, at) => Math.floor(at / 2)));
+  });
+
+  test("different names do not wait for each other", async () => {
+    await using locks = new LockManager(memory());
+    const a = await hold(locks, "a");
+    assert.equal(await locks.request("b", () => "b"), "b");
+    a.release();
+    await a.done;
+  });
+});
+
+describe("ifAvailable", () => {
+  test("gives null when the lock is taken, and the callback's result is the result", async () => {
+    await using locks = new LockManager(memory());
+    const { release, done } = await hold(locks, "n");
+    assert.equal(
+      await locks.request("n", { ifAvailable: true }, (lock) => {
+        assert.equal(lock, null);
+        return "not now";
+      }),
+      "not now",
+    );
+    const error = new Error("mine");
+    const mine = (thrown: unknown) => thrown === error;
+    await assert.rejects(
+      locks.request("n", { ifAvailable: true }, () => {
+        throw error;
+      }),
+      mine,
+    );
+    await assert.rejects(locks.request("n", { ifAvailable: true }, () => Promise.reject(error)), mine);
+    release();
+    await done;
+    await locks.request("n", { ifAvailable: true }, (lock) => assert.ok(lock));
+  });
+
+  test("gives a shared lock beside a shared one, but not beside an exclusive one", async () => {
+    await using locks = new LockManager(memory());
+    const reader = await hold(locks, "n", { mode: "shared" });
+    await locks.request("n", { ifAvailable: true, mode: "shared" }, (lock) => assert.ok(lock));
+    await locks.request("n", { ifAvailable: true }, (lock) => assert.equal(lock, null));
+    reader.release();
+    await reader.done;
+    const writer = await hold(locks, "n");
+    await locks.request("n", { ifAvailable: true, mode: "shared" }, (lock) => assert.equal(lock, null));
+    writer.release();
+    await writer.done;
+  });
+
+  test("holds the lock like any other, once it is given", async () => {
+    await using locks = new LockManager(memory());
+    await locks.request("n", { ifAvailable: true }, async (lock) => {
+      assert.ok(lock);
+      await locks.request("n", { ifAvailable: true }, (other) => assert.equal(other, null));
+    });
+  });
+});
+
+describe("steal", () => {
+  test("of a free lock is a request like any other", async () => {
+    await using locks = new LockManager(memory());
+    assert.equal(await locks.request("n", { steal: true }, (lock) => lock?.name), "n");
+  });
+
+  test("rejects the former holder with an AbortError while its callback still runs", async () => {
+    await using locks = new LockManager(memory());
+    const victim = await hold(locks, "n");
+    const rejected = assert.rejects(victim.done, isDomException("AbortError"));
+    const thief = await hold(locks, "n", { steal: true });
+    await rejected;
+    assert.equal(victim.lock.held, false);
+    assert.ok(thief.lock.token > victim.lock.token);
+    const { held } = await locks.query();
+    assert.equal(held.length, 1);
+    victim.release("too late"); // it changes nothing any more
+    assert.ok(thief.lock.held);
+    thief.release("stolen");
+    assert.equal(await thief.done, "stolen");
+  });
+
+  test("takes it from all readers, and from another thief", async () => {
+    await using locks = new LockManager(memory());
+    const readers = [await hold(locks, "n", { mode: "shared" }), await hold(locks, "n", { mode: "shared" })];
+    const rejected = readers.map(({ done }) => assert.rejects(done, isDomException("AbortError")));
+    const first = await hold(locks, "n", { steal: true });
+    await Promise.all(rejected);
+    const robbed = assert.rejects(first.done, isDomException("AbortError"));
+    const second = await hold(locks, "n", { steal: true });
+    await robbed;
+    second.release();
+    await second.done;
+  });
+
+  test("leaves those who wait waiting", async () => {
+    await using locks = new LockManager(memory());
+    const victim = await hold(locks, "n");
+    victim.done.catch(() => {});
+    const order: string[] = [];
+    const waiting = ["first", "second"].map(async (name, at) => {
+      await pending(locks, "n", at);
+      await locks.request("n", () => order.push(name));
+    });
+    await pending(locks, "n", 2);
+    const thief = await hold(locks, "n", { steal: true });
+    await pending(locks, "n", 2);
+    assert.deepEqual(order, []);
+    thief.release();
+    await Promise.all(waiting);
+    assert.deepEqual(order.sort(), ["first", "second"]);
+  });
+});
+
+describe("signal", () => {
+  test("that has aborted before: the reason, and nothing runs", async () => {
+    await using locks = new LockManager(memory());
+    await assert.rejects(
+      locks.request("n", { signal: AbortSignal.abort() }, never),
+      isDomException("AbortError"),
+    );
+    const reason = "my reason";
+    await assert.rejects(
+      locks.request("n", { signal: AbortSignal.abort(reason) }, never),
+      (e) => e === reason,
+    );
+  });
+
+  test("that aborts right after the call wins, although the lock was free", async () => {
+    await using locks = new LockManager(memory());
+    const giving = new AbortController();
+    const request = locks.request("n", { signal: giving.signal }, never);
+    giving.abort();
+    await assert.rejects(request, isDomException("AbortError"));
+    assert.equal(await locks.request("n", () => "next"), "next");
+  });
+
+  test("that aborts while waiting: the request is gone, and the next one moves up", async () => {
+    await using locks = new LockManager(memory());
+    const first = await hold(locks, "n");
+    const giving = new AbortController();
+    const request = locks.request("n", { signal: giving.signal }, never);
+    await pending(locks, "n", 1);
+    const next = locks.request("n", () => "next");
+    await pending(locks, "n", 2);
+    giving.abort();
+    await assert.rejects(request, isDomException("AbortError"));
+    first.release();
+    assert.equal(await next, "next");
+  });
+
+  test("with a time limit: its TimeoutError", async () => {
+    await using locks = new LockManager(memory());
+    const first = await hold(locks, "n");
+    const signal = AbortSignal.timeout(5);
+    await assert.rejects(locks.request("n", { signal }, never), isDomException("TimeoutError"));
+    first.release();
+    await first.done;
+  });
+
+  test("that aborts once the lock is granted, or released, is too late", async () => {
+    await using locks = new LockManager(memory());
+    const giving = new AbortController();
+    const result = await locks.request("n", { signal: giving.signal }, async (lock) => {
+      giving.abort();
+      await Promise.resolve();
+      assert.ok(lock.held && !lock.signal.aborted);
+      return "ok";
+    });
+    assert.equal(result, "ok");
+  });
+});
+
+describe("query", () => {
+  test("nothing there", async () => {
+    await using locks = new LockManager(memory());
+    assert.deepEqual(await locks.query(), { held: [], pending: [] });
+  });
+
+  test("who holds and who waits, in order, with name, mode and client", async () => {
+    const store = memory();
+    await using locks = new LockManager(store);
+    await using other = new LockManager(store);
+    await using stranger = new LockManager(store, { prefix: "elsewhere" });
+    const held = await hold(locks, "n", { mode: "shared" });
+    const foreign = await hold(stranger, "n");
+    const modes = ["exclusive", "shared", "exclusive"] as const;
+    const waiting: Promise<unknown>[] = [];
+    for (const [at, mode] of modes.entries()) {
+      waiting.push(other.request("n", { mode }, () => {}));
+      await pending(locks, "n", at + 1);
+    }
+    const seen = await locks.query();
+    assert.deepEqual(seen.held.map(({ name, mode }) => [name, mode]), [["n", "shared"]]);
+    assert.deepEqual(seen.pending.map(({ mode }) => mode), modes);
+    const clients = new Set(seen.pending.map(({ clientId }) => clientId));
+    assert.equal(clients.size, 1);
+    assert.ok(!clients.has(seen.held[0]!.clientId));
+    held.release();
+    foreign.release();
+    await Promise.all([held.done, foreign.done, ...waiting]);
+    assert.deepEqual(await locks.query(), { held: [], pending: [] });
+  });
+});
+
+// Goes red if: the result of the callback is awaited before a loss is looked at.
+test("a lost lock rejects with a LockLostError, whatever the callback is doing", async () => {
+  const store = memory();
+  await using locks = new LockManager(store, { ttl: 300 });
+  const { lock, done, release } = await hold(locks, "n");
+  const rejected = assert.rejects(done, (error) => error instanceof LockLostError && error.key === "n");
+  const call = { signal: new AbortController().signal, timeout: 1_000 };
+  const lease = await store.lease({ ttl: 1_000, client: "operator", lost: () => {} }, call);
+  const [entry] = await store.list("holdfast/n", call);
+  const { id, key } = entry!;
+  await lease.release({
+    id,
+    key,
+    mode: "exclusive",
+    limit: 1,
+    ttl: 1_000,
+    metadata: undefined,
+    client: "operator",
+    steal: false,
+    wait: false,
+    progress: "entered",
+  }, call);
+  await rejected;
+  assert.equal(lock.held, false);
+  release();
+});
+
+// Goes red if: only the abort event is waited for, which cannot come while the event loop is blocked.
+test("a callback that blocked the event loop past the ttl rejects too, although it has returned", async () => {
+  await using locks = new LockManager(memory(), { ttl: 50 });
+  const blocked = locks.request("n", (lock) => {
+    for (const end = performance.now() + 100; performance.now() < end;);
+    return lock.token;
+  });
+  await assert.rejects(blocked, LockLostError);
+});

@@ -1,0 +1,268 @@
+/** How one gets to ZooKeeper: addresses, locators, chroots, credentials; and away from it. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { zookeeper, type ZooKeeperAddress } from "../../backends/zookeeper.ts";
+import { BackendError, LockManager } from "../../mod.ts";
+import { freePort, HOST, until } from "../servers/process.ts";
+import { Proxy } from "../servers/proxy.ts";
+import { ZooKeeperServer } from "../servers/zookeeper.ts";
+import { Operator } from "./operator.ts";
+
+const tickTime = 500;
+
+describe("connecting to ZooKeeper", () => {
+  let server: ZooKeeperServer;
+  let operator: Operator;
+  before(async () => {
+    server = await ZooKeeperServer.start({ tickTime });
+    operator = await Operator.connect(server.address);
+  });
+  after(async () => {
+    await operator[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  });
+
+  const works = async (locks: LockManager, key = "k") => {
+    const lock = await locks.acquire(key);
+    assert.equal(await locks.tryAcquire(key), undefined);
+    assert.equal(await lock.release(), true);
+  };
+
+  test("by a connection string, by host and port, by options", async () => {
+    const { address, host, port } = server;
+    for (
+      const target of [address, { address }, { address: { host, port } }, () => Promise.resolve(address)]
+    ) {
+      await using locks = new LockManager(zookeeper(target));
+      await works(locks);
+    }
+  });
+
+  test("past servers that are down", async () => {
+    const dead = `${HOST}:${await freePort()}`;
+    for (let times = 0; times < 5; times++) {
+      await using locks = new LockManager(zookeeper(`${dead},${server.address},${dead}`));
+      await works(locks);
+    }
+  });
+
+  test("wherever the locator says, asked again at every connection and reconnection", async () => {
+    await using proxy = await Proxy.start(server);
+    const answers: (() => Promise<ZooKeeperAddress>)[] = [
+      () => Promise.reject(new Error("no such service")),
+      async () => ({ host: HOST, port: await freePort() }),
+      () => Promise.resolve({ host: HOST, port: proxy.port }),
+    ];
+    let asked = 0;
+    const locate = () => (answers[asked++] ?? (() => Promise.resolve(server.address)))();
+    await using locks = new LockManager(zookeeper({ address: locate, tickTime }), { ttl: 5_000 });
+    const lock = await locks.acquire("located");
+    assert.equal(asked, 3);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    proxy.refuse(); // the service has moved
+    await until(() => Promise.resolve(asked > 3), () => "not asked again");
+    await lock.renew();
+    assert.equal(await lock.release(), true);
+  });
+
+  test("a locator that finds no address says so", async () => {
+    for (const found of [undefined, null, 42, {}, "user:secret@host", { host: "h", port: "2181" }]) {
+      await using locks = new LockManager(zookeeper(() => Promise.resolve(found as string)), { retryFor: 0 });
+      await assert.rejects(locks.acquire("k"), (error: Error) => {
+        assert.ok(error instanceof BackendError, `${error}`);
+        assert.match(error.message, /ZooKeeper/);
+        assert.doesNotMatch(`${error.message} ${error.stack}`, /secret/);
+        return true;
+      });
+    }
+  });
+
+  test("a locator that never answers is an error, not a wait for ever", async () => {
+    await using locks = new LockManager(zookeeper(() => new Promise(() => {})), { retryFor: 500 });
+    await assert.rejects(locks.acquire("k"), BackendError);
+  });
+
+  test("into a chroot, from the string or the option, made if it is missing", async () => {
+    await using one = new LockManager(zookeeper({ address: `${server.address}/deep/er`, tickTime }));
+    await using two = new LockManager(zookeeper({ address: server.address, chroot: "/deep/er", tickTime }));
+    await using root = new LockManager(zookeeper({ address: server.address, tickTime }));
+    const lock = await one.acquire("k");
+    assert.equal(await two.tryAcquire("k"), undefined);
+    assert.equal((await root.tryAcquire("k"))?.held, true);
+    assert.equal((await operator.children("/deep/er/holdfast/k")).length, 1);
+    assert.equal((await two.query()).held?.length, 1);
+    await lock.release();
+  });
+
+  test("any prefix, even those that ZooKeeper keeps for itself", async () => {
+    for (const prefix of ["zookeeper", "~sessions", "a/b", ".."]) {
+      await using locks = new LockManager(zookeeper({ address: server.address, tickTime }), { prefix });
+      const lock = await locks.acquire("quota");
+      assert.equal((await locks.query()).held?.[0]?.name, "quota");
+      await lock.release();
+    }
+    assert.deepEqual((await operator.children("/zookeeper")).sort(), ["config", "quota"]);
+  });
+
+  test("the session timeout is the ttl, within what the server allows", async () => {
+    await using locks = new LockManager(zookeeper({ address: server.address, tickTime }));
+    const lock = await locks.acquire("long", { ttl: 3_600_000 });
+    assert.ok(lock.remaining <= 20 * tickTime && lock.remaining > 10 * tickTime, `${lock.remaining}`);
+    await new Promise((resolve) => setTimeout(resolve, 5_500));
+    assert.equal(lock.held, true);
+    assert.ok(lock.remaining > 3_000, `${lock.remaining}`);
+    const short = await locks.acquire("short", { ttl: 2 * tickTime });
+    assert.ok(short.remaining <= 2 * tickTime);
+    await assert.rejects(locks.acquire("k", { ttl: 2 * tickTime - 1 }), RangeError);
+  });
+
+  describe("with digest authentication", () => {
+    const password = "geheim:im:wort";
+    const open = (username: string, password: string, prefix: string) =>
+      new LockManager(zookeeper({ address: server.address, username, password, tickTime }), {
+        prefix,
+        retryFor: 500,
+      });
+
+    test("nodes are for their user alone; others are refused at once, and no error shows a password", async () => {
+      await using alice = open("alice", password, "vault");
+      await using bob = open("bob", "other", "vault");
+      await using nobody = new LockManager(zookeeper({ address: server.address, tickTime }), {
+        prefix: "vault",
+      });
+      const lock = await alice.acquire("k");
+      for (const locks of [bob, nobody]) {
+        for (
+          const attempt of [
+            () => locks.acquire("k"),
+            () => locks.tryAcquire("k"),
+            () => locks.inspect("k"),
+            () => locks.query(),
+          ]
+        ) {
+          await assert.rejects(attempt(), (error: Error) => {
+            assert.ok(error instanceof BackendError, `${error}`);
+            assert.equal(error.retryable, false);
+            assert.match(error.message, /ACL/);
+            for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+              assert.doesNotMatch(`${cause.message} ${cause.stack}`, /geheim|other"/);
+            }
+            return true;
+          });
+        }
+      }
+      assert.equal((await alice.inspect("k"))?.holders.length, 1);
+      assert.equal(await lock.release(), true);
+    });
+
+    test("users who share a chroot do not disturb each other", async () => {
+      await using alice = open("alice", password, "alices");
+      await using bob = open("bob", "other", "bobs");
+      await Promise.all([works(alice), works(bob)]);
+    });
+
+    test("credentials go along at every reconnection", async () => {
+      await using proxy = await Proxy.start(server);
+      const backend = zookeeper({
+        address: `${HOST}:${proxy.port}`,
+        username: "alice",
+        password,
+        tickTime,
+      });
+      await using locks = new LockManager(backend, { prefix: "vault" });
+      const lock = await locks.acquire("again");
+      for (let times = 0; times < 3; times++) {
+        proxy.reset();
+        await lock.renew().catch(() => lock.renew());
+      }
+      assert.equal((await locks.inspect("again"))?.holders.length, 1);
+      assert.equal(await lock.release(), true);
+    });
+
+    test("on a server that lets nobody in without", async () => {
+      await using strict = await ZooKeeperServer.start({
+        tickTime,
+        java: ["-Dzookeeper.enforce.auth.enabled=true", "-Dzookeeper.enforce.auth.schemes=digest"],
+      });
+      const { address } = strict;
+      await using locks = new LockManager(zookeeper({ address, username: "alice", password, tickTime }));
+      await works(locks);
+      await using stranger = new LockManager(zookeeper({ address, tickTime }), { retryFor: 500 });
+      await assert.rejects(stranger.acquire("k"), BackendError);
+    });
+  });
+
+  test("what cannot be right is refused before anything is sent, and not repeated where it may hold a password", () => {
+    const address = server.address;
+    const bad: unknown[] = [
+      undefined,
+      null,
+      42,
+      "",
+      "host:port",
+      "host:0",
+      "host:70000",
+      "a,,b",
+      "user:secret@host:2181",
+      "h:2181/a//b",
+      "h:2181/a/../b",
+      { address, username: "only" },
+      { address, password: "secret" },
+      { address, username: "a:b", password: "secret" },
+      { address, username: "a", password: 1 },
+      { address, chroot: "relative" },
+      { address, tickTime: 0 },
+      { address, tickTime: "2000" },
+      { address, timeout: 1 },
+      { address: { port: 1 } },
+      { address: { host: "" } },
+      { address: { host: "h:2181,i" } },
+      { address: { host: "user:secret@h" } },
+      { address: { host: "h", port: "2181" } },
+      { address: { host: "h", port: NaN } },
+      { address: { host: "h", port: 65_536 } },
+      { address: { host: "h", ports: 2181 } },
+      { address: [address] },
+      { address, username: "", password: "" },
+      [address],
+      new URL("http://h:2181"),
+    ];
+    for (const options of bad) {
+      assert.throws(() => zookeeper(options as string), (error: Error) => {
+        assert.ok(error instanceof TypeError || error instanceof RangeError, `${options}: ${error}`);
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      }, JSON.stringify(options));
+    }
+  });
+
+  test("an IPv6 address is written in brackets", async () => {
+    await using locks = new LockManager(zookeeper(`[::ffff:127.0.0.1]:${server.port}`));
+    await works(locks);
+  });
+
+  for (const how of ["closed", "closed while cut off"]) {
+    test(`a process ends by itself once its manager is ${how}`, async () => {
+      await using proxy = await Proxy.start(server);
+      const script = fileURLToPath(new URL("exits.ts", import.meta.url));
+      const deno = "Deno" in globalThis;
+      const child = spawn(process.execPath, [
+        ...(deno ? ["run", "-A", "--no-check"] : []),
+        script,
+        `${HOST}:${proxy.port}`,
+      ], {
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+      await new Promise((resolve) => child.stdout!.once("data", resolve));
+      if (how !== "closed") proxy.cut();
+      child.stdin!.write("close\n");
+      const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+      assert.equal(await exited, 0);
+      clearTimeout(timer);
+    });
+  }
+});
