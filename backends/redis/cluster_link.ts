@@ -51,11 +51,8 @@ export async function openCluster(
   cluster.on("error", (error) => failure = error);
   cluster.on("node error", (error) => failure = error);
   cluster.on("end", () => {
-    if (!up) return;
-    link?.close();
-    request.down(failure ?? new Error("every node of the Cluster is away"));
+    if (up) request.down(failure ?? new Error("every node of the Cluster is away"));
   });
-  let link: Link | undefined;
   const close = () => {
     up = false;
     cluster.disconnect();
@@ -63,7 +60,7 @@ export async function openCluster(
   request.abandoned.addEventListener("abort", close);
   try {
     await cluster.connect();
-    link = await listenInCluster(cluster, request, close);
+    const link = await listenInCluster(cluster, request, close);
     up = true;
     return link;
   } catch (error) {

@@ -160,7 +160,7 @@ export class Connection {
         abandoned,
         message: (channel, text) => this.#heard(channel, text),
         down: (error) => {
-          if (link !== undefined && this.#link === link) this.#lost(error);
+          if (link !== undefined && this.#link === link) this.#drop(error);
         },
       });
       const sent = performance.now() * 1_000;

@@ -47,6 +47,9 @@ export class Plain {
     client.on("error", (error) => this.#error = error);
     client.on("message", (channel, text) => request.message(channel, text));
     client.on("end", () => {
+      // For ioredis forgets the connections by which it hears of a failover if it did not end this one itself,
+      // or was told to before they stood: they would reconnect for ever.
+      client.disconnect();
       if (!this.#open) return;
       this.#open = false;
       request.down(this.#error ?? new Error("the connection was closed"));

@@ -138,6 +138,11 @@ export class RedisSentinels implements AsyncDisposable {
     return new RedisSentinels(servers, started, cli);
   }
 
+  /** What redis-cli prints for a command to the first Sentinel. */
+  ask(...args: string[]): Promise<string> {
+    return redisCli(this.#cli, this.sentinels[0]!.port, args);
+  }
+
   /** The server that the Sentinels now call the master. */
   async master(): Promise<RedisServer> {
     for (const { port, process } of this.sentinels) {
