@@ -2,8 +2,8 @@
  * Runs the tests on Deno, Bun and Node: `deno task test [deno|bun|node ...] [part of a path ...]`.
  * Installs what they need, npm packages and servers. `BACKENDS=memory,redis` leaves out the tests of
  * all other stores, `JOBS` is how many files run at once. Prints a line for each file on each runtime,
- * after all that it printed if a test in it failed, and ends with one line `N passed, N failed`; the
- * exit status is 1 if a test failed or none ran.
+ * after all that it printed if a test in it failed, and ends with what has failed, in short, and one
+ * line `N passed, N failed`; the exit status is 1 if a test failed or none ran.
  */
 import { availableParallelism } from "node:os";
 import process from "node:process";
@@ -30,13 +30,16 @@ const jobs = files.flatMap((file) =>
 );
 const live = jobs.length === 1;
 const total = { passed: 0, failed: 0, skipped: 0 };
+const failed: string[] = [];
 const workers = Array.from({ length: AT_ONCE }, async () => {
   for (let job = jobs.shift(); job; job = jobs.shift()) {
-    const { output, seconds, ...counts } = await run(job, live);
+    const { output, seconds, failures, ...counts } = await run(job, live);
     if (counts.failed > 0) console.log(output);
     const mark = counts.failed > 0 ? "FAILED" : "ok    ";
     const on = job.backend === undefined ? "" : ` on ${job.backend}`;
-    console.log(`${mark} ${job.runtime.name.padEnd(4)} ${job.file}${on}: ${line(counts)} (${seconds} s)`);
+    const done = `${mark} ${job.runtime.name.padEnd(4)} ${job.file}${on}: ${line(counts)} (${seconds} s)`;
+    console.log(done);
+    if (counts.failed > 0) failed.push([done, ...failures].join("\n  "));
     total.passed += counts.passed;
     total.failed += counts.failed;
     total.skipped += counts.skipped;
@@ -44,7 +47,7 @@ const workers = Array.from({ length: AT_ONCE }, async () => {
 });
 await Promise.all(workers);
 
-console.log(`\n${line(total)}`);
+console.log(`\n${[...failed, line(total)].join("\n")}`);
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;
 
 /** What takes minutes and is the same for each backend runs apart for each: it ends sooner, and says what failed. */

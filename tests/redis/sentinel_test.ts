@@ -48,7 +48,8 @@ test("a connection that breaks takes its ears at the Sentinels along", async () 
 test("with RESP2 as well, where commands have a connection of their own", async () => {
   await using locks = new LockManager(redis({ ...address(), protocol: 2 }), { retryFor: 30_000 });
   const master = await servers.master();
-  const connected = async () => Number(/connected_clients:(\d+)/.exec(await master.cli("info", "clients"))![1]);
+  const connected = async () =>
+    Number(/connected_clients:(\d+)/.exec(await master.cli("info", "clients"))![1]);
   const others = await connected();
   for (let broken = 0; broken < 4; broken++) {
     await using _lock = await locks.acquire(`k${broken}`);

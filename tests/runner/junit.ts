@@ -7,11 +7,17 @@ export interface Counts {
   readonly skipped: number;
 }
 
+/** What a report says. */
+export interface Report extends Counts {
+  /** Each test that failed, and its error's first line. */
+  readonly failures: readonly string[];
+}
+
 /** Its attributes, whose values may contain a bare ">", and its content. */
 const TESTCASE = /<testcase((?:\s+[\w-]+="[^"]*")*)\s*(?:\/>|>([\s\S]*?)<\/testcase>)/g;
 
 /** Counts each test once: Deno lists a suite too, among its tests. */
-export function count(report: string): Counts {
+export function count(report: string): Report {
   const cases = [...report.matchAll(TESTCASE)].map((match) => ({
     name: /\bname="([^"]*)"/.exec(match[1]!)?.[1] ?? "",
     body: match[2] ?? "",
@@ -22,11 +28,27 @@ export function count(report: string): Counts {
     for (let depth = 1; depth < path.length; depth++) suites.add(path.slice(0, depth).join(" &gt; "));
   }
   const counts = { passed: 0, failed: 0, skipped: 0 };
+  const failures: string[] = [];
   for (const { name, body } of cases) {
     if (suites.has(name)) continue;
-    if (/<(failure|error)\b/.test(body)) counts.failed++;
-    else if (/<skipped\b/.test(body)) counts.skipped++;
+    const failure = /<(?:failure|error)\b(?:[^>]*?\bmessage="([^"]*)")?[^>]*>([^<]*)/.exec(body);
+    if (failure !== null) {
+      counts.failed++;
+      const [line = ""] = (failure[1] || failure[2]!).trim().split(/\n|&#10;/);
+      failures.push(text(`${name}: ${line}`));
+    } else if (/<skipped\b/.test(body)) counts.skipped++;
     else counts.passed++;
   }
-  return counts;
+  return { ...counts, failures };
 }
+
+/** Undoes what XML makes of some characters. */
+function text(escaped: string): string {
+  return escaped.replaceAll(
+    /&(lt|gt|quot|apos);/g,
+    (_, name: "lt" | "gt" | "quot" | "apos") => CHARACTERS[name],
+  )
+    .replaceAll("&amp;", "&");
+}
+
+const CHARACTERS = { lt: "<", gt: ">", quot: '"', apos: "'" } as const;

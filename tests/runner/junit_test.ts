@@ -11,11 +11,17 @@ test("passed, failed and skipped tests are told apart", () => {
     <testcase name="d"><error message="thrown"/></testcase>
     <testcase name="e"><skipped type="skipped" message="because"/></testcase>
   </testsuite></testsuites>`;
-  assert.deepEqual(count(report), { passed: 2, failed: 2, skipped: 1 });
+  const failures = ["c: 1 > 2", "d: thrown"];
+  assert.deepEqual(count(report), { passed: 2, failed: 2, skipped: 1, failures });
 });
 
 test("Node does not escape the > of a name", () => {
-  assert.deepEqual(count(`<testcase name="a > b" classname="t > u"/>`), { passed: 1, failed: 0, skipped: 0 });
+  assert.deepEqual(count(`<testcase name="a > b" classname="t > u"/>`), {
+    passed: 1,
+    failed: 0,
+    skipped: 0,
+    failures: [],
+  });
 });
 
 test("Deno lists a suite as a test, and its failure as one more", () => {
@@ -24,9 +30,9 @@ test("Deno lists a suite as a test, and its failure as one more", () => {
     <testcase name="s &gt; x"><failure message="no">no</failure></testcase>
     <testcase name="s &gt; t"></testcase>
     <testcase name="s &gt; t &gt; y"></testcase>`;
-  assert.deepEqual(count(report), { passed: 1, failed: 1, skipped: 0 });
+  assert.deepEqual(count(report), { passed: 1, failed: 1, skipped: 0, failures: ["s > x: no"] });
 });
 
 test("no report is no test", () => {
-  assert.deepEqual(count(""), { passed: 0, failed: 0, skipped: 0 });
+  assert.deepEqual(count(""), { passed: 0, failed: 0, skipped: 0, failures: [] });
 });

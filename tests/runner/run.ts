@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
-import { count, type Counts } from "./junit.ts";
+import { count, type Report } from "./junit.ts";
 import { BIN, ROOT } from "./packages.ts";
 import { type Runtime, runtimes } from "./runtimes.ts";
 
@@ -12,7 +12,7 @@ import { type Runtime, runtimes } from "./runtimes.ts";
 const LIMIT = 400_000;
 
 /** What came of a run. */
-export interface Result extends Counts {
+export interface Result extends Report {
   readonly seconds: number;
   /** All that was printed. */
   readonly output: string;
@@ -35,10 +35,11 @@ export async function run({ runtime, file, backend }: Job, live: boolean): Promi
     const env = { ...process.env, ...(backend !== undefined && { BACKENDS: backend }) };
     const { code, output } = await execute(runtime, runtime.args(file, report), live, env);
     const counts = count(existsSync(report) ? readFileSync(report, "utf8") : "");
+    // A file that does not load or end, or a hook that throws, need not be a test in the report.
+    const unreported = code !== 0 && counts.failed === 0;
     return {
       ...counts,
-      // A file that does not load, or a hook that throws, need not be a test in the report.
-      failed: code === 0 ? counts.failed : Math.max(1, counts.failed),
+      ...(unreported && { failed: 1, failures: [ending(output)] }),
       seconds: Math.round((performance.now() - start) / 1_000),
       output,
     };
@@ -75,6 +76,11 @@ function execute(
       setTimeout(() => resolve({ code, output }), 50);
     });
   });
+}
+
+/** The last lines of what was printed, without stack traces. */
+function ending(output: string): string {
+  return output.trimEnd().split("\n").filter((line) => !/^\s*(at .*)?$/.test(line)).slice(-12).join("\n  ");
 }
 
 /** Tests that start another runtime find the same ones by name. */
