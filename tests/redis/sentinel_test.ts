@@ -1,5 +1,4 @@
 /** What is left at the Sentinels of connections that came to an end. */
-import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { redis } from "../../backends/redis.ts";
