@@ -49,6 +49,9 @@ export interface Store {
 
 const HOST = "127.0.0.1";
 
+/** ZooKeeper's own limit would be 20 ticks. */
+const ZOOKEEPER = { tickTime: TICK, config: ["maxSessionTimeout=40000"] };
+
 /** The stores of the matrix. */
 export const stores: readonly Store[] = [
   { name: "sqlite", ttl: 1_500, lag: 1_000, shared: sqliteFile },
@@ -96,11 +99,10 @@ export const stores: readonly Store[] = [
     name: "zookeeper",
     ttl: 4_000,
     lag: 4_000,
-    shared: async () => oneServer("zookeeper", await ZooKeeperServer.start({ tickTime: TICK }), hostAndPort),
-    restarting: async () =>
-      oneServer("zookeeper", await ZooKeeperServer.start({ tickTime: TICK }), hostAndPort),
+    shared: async () => oneServer("zookeeper", await ZooKeeperServer.start(ZOOKEEPER), hostAndPort),
+    restarting: async () => oneServer("zookeeper", await ZooKeeperServer.start(ZOOKEEPER), hostAndPort),
     async failing() {
-      const ensemble = await ZooKeeperEnsemble.start({ tickTime: TICK });
+      const ensemble = await ZooKeeperEnsemble.start(ZOOKEEPER);
       return {
         address: { backend: "zookeeper", at: [ensemble.address] },
         async failover() {
@@ -113,7 +115,7 @@ export const stores: readonly Store[] = [
     },
     async clocked() {
       const clock = await ServerClock.create();
-      const server = await ZooKeeperServer.start({ tickTime: TICK, env: clock.env });
+      const server = await ZooKeeperServer.start({ ...ZOOKEEPER, env: clock.env });
       return { ...oneServer("zookeeper", server, hostAndPort), clock };
     },
   },

@@ -21,8 +21,13 @@ export interface Result {
   readonly refused: number;
 }
 
-/** Milliseconds of ttl for a lock that has to survive: restarts take seconds, on a busy machine all does. */
+/**
+ * Milliseconds of ttl for a lock that has to survive: on a busy machine everything takes seconds, and the
+ * restart or failover of a store the greater part of ten, of which a ttl has only what is left of it when
+ * the store goes away.
+ */
 const KEEPS = 8_000;
+const OUTLIVES = 20_000;
 
 /** One fault to one holder, with the next in line and a ledger as witnesses. Throws if a promise is broken. */
 export async function trial(store: Store, fault: Fault, ground: Ground, runtime: Runtime): Promise<Result> {
@@ -30,7 +35,8 @@ export async function trial(store: Store, fault: Fault, ground: Ground, runtime:
   const path = join(folder, "ledger.db");
   const key = `trial-${crypto.randomUUID()}`;
   const outcome = promised(fault, store)!;
-  const ttl = outcome === "kept" ? Math.max(store.ttl, KEEPS) : store.ttl;
+  const goesAway = fault.on === "restarting" || fault.on === "failing";
+  const ttl = outcome === "kept" ? Math.max(store.ttl, goesAway ? OUTLIVES : KEEPS) : store.ttl;
   using ledger = new Ledger(path);
   try {
     await using route = fault.networked ? await ground.route!() : undefined;
@@ -42,14 +48,14 @@ export async function trial(store: Store, fault: Fault, ground: Ground, runtime:
     const next = new Next(locks, key, ttl, ledger);
     await next.waiting;
     const scene = { ground, route, holder, ttl, file: join(folder, "go"), granted: next.granted };
+    const state = () =>
+      `"${fault.name}" on ${store.name}: next granted at ${next.grantedAt}, the holder said ` +
+      JSON.stringify(holder.said);
     // Nothing is proven by a trial whose fault waits for ever.
-    const limit = within(3 * ttl + store.lag + 20_000, () => {
-      const heard = JSON.stringify(holder.said);
-      return `"${fault.name}" on ${store.name}: next granted at ${next.grantedAt}, the holder said ${heard}`;
-    });
+    const limit = within(3 * ttl + store.lag + 20_000, state);
     await Promise.race([fault.during?.(scene), limit.passed]);
     if (outcome === "kept") {
-      if (next.grantedAt !== undefined) throw new Error("The next got the lock while it was to be kept");
+      if (next.grantedAt !== undefined) throw new Error(`The lock was to be kept, ${state()}`);
       holder.order("release");
       if (route !== undefined) fault.release?.(route);
       const { released, error } = await Promise.race([holder.hear("released"), limit.passed]);
