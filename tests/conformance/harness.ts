@@ -27,7 +27,7 @@ export interface Harness extends Partial<AsyncDisposable> {
   partition?(): Promise<Partition>;
   /**
    * Milliseconds: the ttl of cases that wait for an expiry.
-   * @default {1500, or the backend's `traits.minTtl` if that is more}
+   * @default {3000, or the backend's `traits.minTtl` if that is more}
    */
   readonly ttl?: number;
   /** Cases that this store cannot pass, by `"group: name"`, each with the reason. */

@@ -10,8 +10,9 @@ export type ManagerOptions = NonNullable<ConstructorParameters<typeof LockManage
 /** As an acquisition takes them. */
 export type AcquireOptions = NonNullable<Parameters<LockManager["acquire"]>[1]>;
 
-const SHORT = 1_500;
-const STEADY = 6_000;
+/** Milliseconds. A machine that is busy takes a second for what else takes one thousandth of it. */
+const SHORT = 3_000;
+const STEADY = 10_000;
 
 /** The world of one case: managers over one store, under a prefix that nobody else uses. */
 export class Scene {

@@ -8,7 +8,6 @@ export function harness(): Harness {
   store.users.add(operator);
   return {
     name: "memory",
-    ttl: 600,
     open: () => store,
     async revoke(key) {
       const call = { signal: new AbortController().signal, timeout: 10_000 };

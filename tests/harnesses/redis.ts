@@ -35,7 +35,7 @@ export async function clusterHarness(): Promise<Harness> {
 
 /** Whatever a backend can be made of. */
 export function over(name: string, target: RedisTarget): Harness {
-  return { name, ttl: 1_200, open: () => redis(target), revoke: (key) => revoke(redis(target), key) };
+  return { name, open: () => redis(target), revoke: (key) => revoke(redis(target), key) };
 }
 
 /** An operator removes who holds. (Deleting the fields by hand would not call the next in line.) */

@@ -16,7 +16,6 @@ export async function harness(): Promise<Harness> {
   const open = (): Backend => redlock(servers.map(({ url }) => redis(url)), OPTIONS);
   return {
     name: "redlock",
-    ttl: 1_200,
     open,
     revoke: (key) => revoke(open(), key),
     partition: () => partition(servers, (...ports) => redlock(ports.map((port) => ({ port })), OPTIONS)),

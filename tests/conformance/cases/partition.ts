@@ -23,12 +23,13 @@ export const partition: Group = group("partition", {
   async "a store that cannot be reached is an error, not an undefined"(scene: Scene) {
     const faulty = await scene.faulty();
     const a = await scene.manager({ retryFor: 0 }, faulty);
+    const patient = await scene.manager({}, faulty);
     faulty.rule = () => "refuse";
     await rejects(a.tryAcquire("k"), { code: "backend", says: "Cannot" }, "tryAcquire");
     await rejects(a.acquire("k"), { code: "backend", says: "Cannot" }, "acquire");
     await rejects(a.inspect("k"), { code: "backend", says: "Cannot" }, "inspect");
     faulty.heal();
-    ok(await a.tryAcquire("k"), "tryAcquire once the store is back");
+    ok(await patient.tryAcquire("k"), "tryAcquire once the store is back");
   },
 
   // Goes red if: an acquisition gives up at the first error although `retryFor` is left.
