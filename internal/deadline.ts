@@ -16,11 +16,12 @@ export function provenFor(ttl: number): number {
 }
 
 /**
- * Milliseconds from one renewal to the next: a third of the ttl, or of what `settle` leaves of it. A whole
+ * Milliseconds from one renewal to the next: a third of the ttl. Where renewals have to settle, a quarter,
+ * because each counts one period late, or a third of what `settle` leaves of the ttl if that is less. A whole
  * number of periods is then a little longer than `settle`, so that no renewal just misses to count.
  */
 export function heartbeat(ttl: number, settle: number): number {
-  const third = Math.max(1, (ttl - settle) / 3);
-  const periods = Math.max(1, Math.round(settle / third));
-  return Math.max(third, 1.05 * settle / periods);
+  const part = Math.max(1, settle > 0 ? Math.min(ttl / 4, (ttl - settle) / 3) : ttl / 3);
+  const periods = Math.max(1, Math.round(settle / part));
+  return Math.max(part, 1.05 * settle / periods);
 }

@@ -1,6 +1,7 @@
 /** The deadline D, in virtual time: what the clocks say decides, whatever the timers do. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { heartbeat, provenFor } from "../internal/deadline.ts";
 import { type Lock, LockLostError } from "../mod.ts";
 import type { FaultyBackend } from "./conformance/faulty.ts";
 import { settle, TTL, world } from "./virtual.ts";
@@ -239,6 +240,15 @@ describe("the heartbeat", () => {
     store.heal();
     await clock.pass(TTL);
     assert.ok(lock.held);
+  });
+
+  // Goes red if: a renewal that counts late is sent no sooner than one that counts at once.
+  test("leaves time for a late renewal, also where each counts only once the next has settled", () => {
+    for (const [ttl, tick, least] of [[10_000, 2_000, 4_500], [8_000, 500, 3_500], [4_000, 2_000, 900]]) {
+      const period = heartbeat(ttl!, tick!);
+      const late = Math.ceil(tick! / period) + 1;
+      assert.ok(provenFor(ttl!) - late * period >= least!, `${provenFor(ttl!) - late * period} of ${ttl} ms`);
+    }
   });
 
   test("runs on one timer, and on none once nothing is held or waited for", async () => {

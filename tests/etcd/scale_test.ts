@@ -80,7 +80,7 @@ describe("many locks on etcd", () => {
     { timeout: 120_000 },
     async () => {
       const ttl = 24_000;
-      const locks = new LockManager(etcd(server.url), { ttl });
+      const locks = new LockManager(etcd(server.url), { ttl, retryFor: 60_000 });
       const held = await Promise.all(Array.from({ length: 10_000 }, (_, n) => locks.acquire(`many ${n}`)));
       const periods = 2;
       const { LeaseKeepAlive = 0, LeaseTimeToLive = 0, Txn = 0 } = await spent(() =>

@@ -26,7 +26,7 @@ export interface Result {
  * restart or failover of a store the greater part of ten, of which a ttl has only what is left of it when
  * the store goes away.
  */
-const KEEPS = 8_000;
+const KEEPS = 12_000;
 const OUTLIVES = 20_000;
 
 /** One fault to one holder, with the next in line and a ledger as witnesses. Throws if a promise is broken. */

@@ -1,16 +1,18 @@
-/** What is left at the Sentinels of connections that came to an end. */
+/** What is left, at the servers and the Sentinels, of connections that came to an end. */
 import { after, before, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { redis } from "../../backends/redis.ts";
+import { redis, type RedisTarget } from "../../backends/redis.ts";
 import { openServer } from "../../backends/redis/server_link.ts";
 import { LockManager } from "../../mod.ts";
 import { until } from "../servers/process.ts";
-import { RedisSentinels } from "../servers/redis.ts";
+import { RedisSentinels, type RedisServer } from "../servers/redis.ts";
 
 let servers: RedisSentinels;
+let master: RedisServer;
 
 before(async () => {
   servers = await RedisSentinels.start();
+  master = await servers.master();
 });
 
 after(() => servers[Symbol.asyncDispose]());
@@ -19,50 +21,56 @@ function address() {
   return { sentinels: servers.sentinels.map(({ host, port }) => ({ host, port })), name: servers.name };
 }
 
+/** Our connections to the master. Sentinels have names, the replica a flag, and redis-cli is asking just now. */
+async function connections(): Promise<string[]> {
+  const clients = (await master.cli("client", "list")).trim().split("\n");
+  return clients.filter((client) => / name= /.test(client) && !/ flags=S | cmd=client/.test(client))
+    .map((client) => /^id=(\d+)/.exec(client)![1]!);
+}
+
 /** How many clients listen for a failover at the first Sentinel. */
-async function listeners(): Promise<number> {
-  const clients = await servers.ask("client", "list");
-  return clients.split("\n").filter((client) => / sub=1 /.test(client)).length;
+async function ears(): Promise<number> {
+  return (await servers.ask("client", "list")).split("\n").filter((client) => / sub=1 /.test(client)).length;
 }
 
-/** Waits until so many listen: a client takes a moment to arrive, and to go. */
-async function listen(count: number): Promise<void> {
-  let now = -1;
-  await until(async () => (now = await listeners()) === count, () => `${now} listen, not ${count}`, 10_000);
+/** Waits until there are so many of both: a client takes a moment to arrive, and to go. */
+async function left(wanted: { connections: number; ears: number }): Promise<void> {
+  let now = "";
+  await until(async () => {
+    const [one, other] = [(await connections()).length, await ears()];
+    now = `${one} connections and ${other} ears`;
+    return one === wanted.connections && other === wanted.ears;
+  }, () => `${now}, not ${wanted.connections} and ${wanted.ears}`);
 }
 
-test("a connection that breaks takes its ears at the Sentinels along", async () => {
-  await using locks = new LockManager(redis(address()), { retryFor: 30_000 });
-  const master = await servers.master();
-  for (let broken = 0; broken < 4; broken++) {
-    await using _lock = await locks.acquire(`k${broken}`);
-    await listen(1);
-    await master.cli("client", "kill", "type", "pubsub");
-    await master.cli("client", "kill", "type", "normal");
+/** Breaks the connections of a lock manager time and again. */
+async function breaks(target: RedisTarget, each: { connections: number; ears: number }): Promise<void> {
+  {
+    await using locks = new LockManager(redis(target), { retryFor: 30_000 });
+    for (let broken = 0; broken < 4; broken++) {
+      await using _lock = await locks.acquire(`k${broken}`);
+      await left(each);
+      const [first] = await connections(); // by which messages come
+      await master.cli("client", "kill", "id", first!);
+    }
+    await using _lock = await locks.acquire("k");
+    await left(each);
   }
-  await using _lock = await locks.acquire("k");
-  await listen(1);
+  await left({ connections: 0, ears: 0 });
+}
+
+// Goes red if: what ioredis has opened beside a connection is not closed when that ends by itself.
+test("a connection that breaks takes its ears at the Sentinels along", () => {
+  return breaks(address(), { connections: 1, ears: 1 });
 });
 
-test("with RESP2 as well, where commands have a connection of their own", async () => {
-  await using locks = new LockManager(redis({ ...address(), protocol: 2 }), { retryFor: 30_000 });
-  const master = await servers.master();
-  const connected = async () =>
-    Number(/connected_clients:(\d+)/.exec(await master.cli("info", "clients"))![1]);
-  const others = await connected();
-  for (let broken = 0; broken < 4; broken++) {
-    await using _lock = await locks.acquire(`k${broken}`);
-    await listen(2);
-    await master.cli("client", "kill", "type", "pubsub");
-  }
-  await using _lock = await locks.acquire("k");
-  await listen(2);
-  let now = 0;
-  await until(async () => (now = await connected()) === others + 2, () => `${now - others} connections`);
+// Goes red if: a link that is down is not closed.
+test("with RESP2 as well, where commands have a connection of their own", () => {
+  return breaks({ ...address(), protocol: 2 }, { connections: 2, ears: 2 });
 });
 
+// Goes red if: what ioredis has opened beside a connection is closed only if that stood.
 test("one that is given up at any point of its opening leaves nothing", async () => {
-  await listen(0);
   for (let turns = 0; turns < 60; turns++) {
     const abandon = new AbortController();
     const request = { channel: "holdfast:c", abandoned: abandon.signal, message() {}, down() {} };
@@ -71,5 +79,5 @@ test("one that is given up at any point of its opening leaves nothing", async ()
     abandon.abort(new Error("given up"));
     await opening;
   }
-  await listen(0);
+  await left({ connections: 0, ears: 0 });
 });

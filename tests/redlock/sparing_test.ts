@@ -11,14 +11,26 @@ const OPTIONS = { maxTtl: 10_000 };
 const VOTES = "holdfast/{k}:votes";
 const patient = { timeout: 60_000 };
 
+/**
+ * What twenty rounds of something cost, in scripts at all nodes together: the least of several times. Whenever a
+ * node is silent for 5 ms, as all are on a busy machine now and then, the others are asked as well.
+ */
+async function cost(nodes: Nodes, round: (n: number) => Promise<unknown>): Promise<number> {
+  let least = Infinity;
+  for (let time = 0; time < 20; time++) {
+    const before = await nodes.scripts();
+    for (let n = 0; n < 20; n++) await round(20 * time + n);
+    least = Math.min(least, await nodes.scripts() - before);
+  }
+  return least;
+}
+
 test("a lock held for a moment costs three nodes of five, not five", patient, async () => {
   await using nodes = await Nodes.start(5);
   await using locks = new LockManager(redlock(nodes.urls, OPTIONS));
   for (let n = 0; n < 20; n++) await (await locks.acquire("warm")).release();
-  const before = await nodes.scripts();
-  for (let n = 0; n < 100; n++) await (await locks.acquire(`k${n}`)).release();
-  const spent = await nodes.scripts() - before;
-  assert.ok(spent >= 600 && spent < 700, `${spent} scripts: a vote and its end at each of three`);
+  const spent = await cost(nodes, async (n) => await (await locks.acquire(`k${n}`)).release());
+  assert.ok(spent >= 120 && spent < 140, `${spent} scripts: a vote and its end at each of three`);
 });
 
 test("a lock that is held gets the votes of all, long before it is renewed", patient, async () => {
@@ -68,9 +80,8 @@ test("those who compete meet at the same nodes: three refusals are enough", pati
   await using b = new LockManager(redlock(nodes.urls, OPTIONS));
   await using _ = await a.acquire("k");
   assert.equal(await b.tryAcquire("k"), undefined);
-  const before = await nodes.scripts();
-  for (let n = 0; n < 50; n++) assert.equal(await b.tryAcquire("k"), undefined);
-  assert.ok(await nodes.scripts() - before < 200);
+  const spent = await cost(nodes, async () => assert.equal(await b.tryAcquire("k"), undefined));
+  assert.ok(spent >= 60 && spent < 80, `${spent} scripts: a refusal by each of three`);
 });
 
 test("a lock that has just been granted is seen by all, whichever two nodes go", patient, async () => {
