@@ -12,7 +12,7 @@ export type AcquireOptions = NonNullable<Parameters<LockManager["acquire"]>[1]>;
 
 /** Milliseconds. A machine that is busy takes a second for what else takes one thousandth of it. */
 const SHORT = 3_000;
-const STEADY = 10_000;
+const STEADY = 8_000;
 
 /** The world of one case: managers over one store, under a prefix that nobody else uses. */
 export class Scene {

@@ -60,7 +60,7 @@ after(async () => {
 
 for (const [name, client] of Object.entries(clients)) {
   describe(`conformance over a client handed in: ${name}`, () => {
-    for (const { group, name: what, run } of sideBySide(conformance(over(name, client)), 12)) {
+    for (const { group, name: what, run } of sideBySide(conformance(over(name, client)), 32)) {
       test(`${group}: ${what}`, { timeout: 60_000 }, run);
     }
   });
