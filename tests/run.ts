@@ -15,7 +15,7 @@ import { runtimes } from "./runner/runtimes.ts";
 import { install, NEEDS } from "./servers/install.ts";
 
 /** More than there are processors: most of a test is waiting. Not many more: all are about time. */
-const AT_ONCE = Number(process.env.JOBS) || Math.ceil(1.5 * availableParallelism());
+const AT_ONCE = Number(process.env.JOBS) || 2 * availableParallelism();
 
 const words = process.argv.slice(2);
 const named = words.filter((word) => runtimes.some(({ name }) => name === word));

@@ -66,7 +66,12 @@ export class ZooKeeperServer extends Server {
     const server = ServerProcess.launch({
       name: "zookeeper",
       binary: program,
-      args: [...["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"], ...java, ...["-cp", `${jar}:${log}`, main, file]],
+      args: [...["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"], ...java, ...[
+        "-cp",
+        `${jar}:${log}`,
+        main,
+        file,
+      ]],
       env,
       folder,
       ready: async () => /^Mode: /m.test(await sayTo(port, "srvr")),

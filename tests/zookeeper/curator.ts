@@ -27,7 +27,15 @@ export class Curator implements AsyncDisposable {
       join(folder, name)
     );
     const source = fileURLToPath(new URL("CuratorPeer.java", import.meta.url));
-    const child = spawn(java, ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", [jar, recipes, ...jars].join(":"), source, address], {
+    const child = spawn(java, [
+      "-Xmx128m",
+      "-XX:+UseSerialGC",
+      "-XX:TieredStopAtLevel=1",
+      "-cp",
+      [jar, recipes, ...jars].join(":"),
+      source,
+      address,
+    ], {
       stdio: ["pipe", "pipe", "pipe"],
     });
     let complaints = "";
