@@ -171,6 +171,10 @@ export async function until(
   }
 }
 
+/** Ports for the processes that test at the same time: each draws from a slice of its own. */
+const SLICE = 500;
+const FIRST = 11_000 + process.pid % 20 * SLICE;
+
 const given = new Set<number>();
 
 /**
@@ -179,9 +183,10 @@ const given = new Set<number>();
  */
 export async function freePort(bus = false): Promise<number> {
   for (;;) {
-    const port = 11_000 + Math.floor(Math.random() * 11_000);
+    const port = FIRST + Math.floor(Math.random() * SLICE);
     if (given.has(port)) continue;
     given.add(port);
+    if (given.size === SLICE) given.clear(); // those of the first servers are free again
     if (await isFree(port) && (!bus || await isFree(port + 10_000))) return port;
   }
 }
