@@ -61,7 +61,7 @@ const SOURCES: Record<string, Source> = {
 export const NEEDS: Readonly<Record<string, readonly string[]>> = {
   redis: ["redis-server", "redis-sentinel", "redis-cli", "openssl", "libfaketime.so.1"],
   etcd: ["etcd", "etcdctl", "openssl", "libfaketime.so.1"],
-  zookeeper: ["java", "zookeeper.jar", "libfaketime.so.1"],
+  zookeeper: ["java", "javac", "zookeeper.jar", "curator-recipes.jar", "libfaketime.so.1"],
   consul: ["consul", "openssl", "libfaketime.so.1"],
 };
 
