@@ -65,6 +65,8 @@ export class Acquisition<L> implements Member {
   #stopped = false;
   /** A key that was already ours has been lost while we waited for another. */
   #broken = false;
+  /** A claim of ours was stolen while it waited. */
+  #robbed = false;
   /** Since when the store has failed without a break. */
   #failing: number | undefined;
   /** How often in a row listening for changes has failed. */
@@ -144,6 +146,7 @@ export class Acquisition<L> implements Member {
       await giveBack(all);
       throw error;
     }
+    if (all.some(({ kept }) => kept.loss === "stolen")) this.#robbed = true;
     // Looks at the clock once more: the first keys may have run out while we waited for the last.
     if (all.length === keys.length && all.every(({ kept }) => kept.held)) return all;
     await giveBack(all);
@@ -184,7 +187,9 @@ export class Acquisition<L> implements Member {
       }
       await lease.withdraw(kept);
       if (outcome?.state === "contended") return undefined;
-      // Gone, or granted too late to be proven: a new claim, at the tail.
+      // Gone, or granted too late to be proven: a new claim, at the tail. A thief that has been robbed is
+      // behind who robbed it, and waits.
+      if (kept.loss === "stolen") this.#robbed = true;
     }
     return undefined;
   }
@@ -286,7 +291,7 @@ export class Acquisition<L> implements Member {
       ttl: want.ttl,
       metadata: want.metadata,
       client: this.#core.client,
-      steal: want.steal,
+      steal: want.steal && !this.#robbed,
       wait: this.#wait,
       progress: "new",
     };

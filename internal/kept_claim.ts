@@ -70,14 +70,18 @@ export class KeptClaim implements Member {
     if (this.#alarm !== undefined && this.#deadline < this.#alarm.at) this.#guard();
   }
 
-  /** It holds. `false`: too late to be proven. */
+  /**
+   * It holds. `false`: too late to be proven. One that was stolen before the grant was heard has held, and
+   * is lost as any other.
+   */
   grant(token: bigint): boolean {
     const now = this.#alarms.now();
-    if (this.over || now >= this.#deadline) return false;
+    const stolen = this.loss === "stolen";
+    if (!stolen && (this.over || now >= this.#deadline)) return false;
     this.token = token;
     this.granted = now;
     this.onGranted = undefined;
-    this.#guard();
+    if (!stolen) this.#guard();
     return true;
   }
 

@@ -13,6 +13,7 @@ import { Lock, type LockOwner } from "./lock.ts";
 import {
   type AcquireOptions,
   checkAcquireOptions,
+  checkCampaign,
   checkKey,
   checkKeys,
   checkManagerOptions,
@@ -140,7 +141,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
    */
   async campaign(name: string, options: AcquireOptions, lead: Lead): Promise<void> {
     checkKey(name);
-    checkAcquireOptions(this.#core.backend, this.#defaults.want, options);
+    checkCampaign(this.#core.backend, this.#defaults.want, { options, lead });
     this.#refuseIfClosed(`campaign for ${JSON.stringify(name)}`);
     await campaign(
       {

@@ -79,13 +79,13 @@ export function checkKey(key: unknown): asserts key is string {
 export function checkKeys(keys: unknown): readonly string[] {
   if (typeof keys === "string") {
     checkKey(keys);
-    return [keys];
+    return Object.freeze([keys]);
   }
   if (!Array.isArray(keys)) throw new TypeError(`Expected a key or an array of keys, got ${show(keys)}`);
   if (keys.length === 0) throw new RangeError("Expected at least one key, got an empty array");
   // By index, so that a hole in the array is looked at too.
   for (let index = 0; index < keys.length; index++) checkKey(keys[index]);
-  return [...new Set<string>(keys)];
+  return Object.freeze([...new Set<string>(keys)]);
 }
 
 /** The checked options of managers. */
@@ -158,6 +158,17 @@ export function checkAcquireOptions(
   return { mode, limit, ttl, renew, signal, metadata, steal };
 }
 
+/** Checks what a campaign is given. */
+export function checkCampaign(
+  backend: Backend,
+  defaults: Want,
+  { options, lead }: { readonly options: AcquireOptions; readonly lead: unknown },
+): void {
+  checkObject("a campaign", options);
+  checkAcquireOptions(backend, defaults, options);
+  if (typeof lead !== "function") throw new TypeError(`Expected "lead" to be a function, got ${show(lead)}`);
+}
+
 function checkLimit(mode: Mode, limit: number | undefined, { name, traits }: Backend): number {
   if (limit === undefined) return mode === "shared" ? Infinity : 1;
   if (mode === "shared") {
@@ -165,7 +176,7 @@ function checkLimit(mode: Mode, limit: number | undefined, { name, traits }: Bac
   }
   checkNumber("limit", limit);
   if (!Number.isSafeInteger(limit) || limit < 1) {
-    throw outOfRange("limit", limit, "a whole number of at least 1");
+    throw outOfRange("limit", limit, `a whole number from 1 to ${Number.MAX_SAFE_INTEGER}`);
   }
   if (limit > 1 && !traits.semaphore) {
     throw outOfRange(

@@ -157,6 +157,20 @@ describe("a campaign", () => {
     await locks.campaign("job", { signal: stop.signal }, () => assert.fail("was stopped before"));
   });
 
+  // Goes red if: what is wrong is found only once it leads.
+  test("is refused at once where it cannot be led", async () => {
+    await using locks = new LockManager(memory());
+    await using _held = await locks.acquire("job");
+    const campaign = locks.campaign.bind(locks) as (...args: unknown[]) => Promise<void>;
+    await assert.rejects(campaign("job", {}), {
+      name: "TypeError",
+      message: /"lead".*function, got undefined/,
+    });
+    await assert.rejects(campaign("job", {}, "me"), { name: "TypeError", message: /"lead".*got "me"/ });
+    await assert.rejects(campaign("job", undefined, () => {}), { name: "TypeError", message: /a campaign/ });
+    assert.deepEqual((await locks.inspect("job"))?.waiters, []);
+  });
+
   test("ends with its manager", async () => {
     const locks = new LockManager(memory());
     const leading = Promise.withResolvers<void>();

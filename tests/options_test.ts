@@ -22,7 +22,7 @@ const BAD: readonly [Anything, typeof TypeError | typeof RangeError, ...RegExp[]
   [{ mode: "shared", steal: true }, TypeError, /"steal"/, /"shared"/],
   [{ limit: "3" }, TypeError, /"limit"/, /"3"/, /number/],
   [{ limit: 3n }, TypeError, /"limit"/, /3n/],
-  [{ limit: 0 }, RangeError, /"limit"/, /\b0\b/, /at least 1/],
+  [{ limit: 0 }, RangeError, /"limit"/, /\b0\b/, /whole number from 1 to/],
   [{ limit: -1 }, RangeError, /"limit"/, /-1/],
   [{ limit: 2.5 }, RangeError, /"limit"/, /2\.5/, /whole/],
   [{ limit: NaN }, RangeError, /"limit"/, /NaN/],

@@ -273,6 +273,20 @@ describe("ifAvailable", () => {
   });
 });
 
+describe("a queue", () => {
+  // Goes red if: those who are let in together are told from the last to the first.
+  test("is served from the first to the last, also where many are let in at once", async () => {
+    await using locks = new LockManager(memory());
+    const { release, done } = await hold(locks, "n");
+    const order: number[] = [];
+    const readers = [0, 1, 2, 3].map((n) => locks.request("n", { mode: "shared" }, () => order.push(n)));
+    await pending(locks, "n", 4);
+    release();
+    await Promise.all([done, ...readers]);
+    assert.deepEqual(order, [0, 1, 2, 3]);
+  });
+});
+
 describe("steal", () => {
   test("of a free lock is a request like any other", async () => {
     await using locks = new LockManager(memory());
@@ -306,6 +320,19 @@ describe("steal", () => {
     await robbed;
     second.release();
     await second.done;
+  });
+
+  // Goes red if: a claim that is stolen before its grant is heard enters again, or steals again.
+  test("asked for in one breath with others, it goes in the order of the calls", async () => {
+    await using locks = new LockManager(memory());
+    const order: number[] = [];
+    const asked = [false, true, true].map((steal, n) => locks.request("n", { steal }, () => order.push(n)));
+    const results = await Promise.allSettled(asked);
+    assert.deepEqual(order, [0, 1, 2]);
+    assert.deepEqual(results.map(({ status }) => status), ["rejected", "rejected", "fulfilled"]);
+    for (const result of results.slice(0, 2)) {
+      assert.ok(result.status === "rejected" && isDomException("AbortError")(result.reason));
+    }
   });
 
   test("leaves those who wait waiting", async () => {

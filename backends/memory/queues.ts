@@ -121,7 +121,8 @@ export class Queues {
     if (gone.length === 0) return false;
     places.length = kept;
     if (kept === 0) this.#queues.delete(key);
-    for (let index = holders(places) - 1; index >= 0; index--) {
+    const held = holders(places);
+    for (let index = 0; index < held; index++) {
       const place = places[index]!;
       if (place.held) continue;
       place.held = true;

@@ -39,12 +39,16 @@ export class SqliteLease implements Lease, Owner {
   async attempt(claim: Claim, call: Call): Promise<Outcome> {
     const peers = await this.#session.peers;
     const isNew = !this.#places.has(claim.id);
-    if (isNew && !claim.wait && !claim.steal && await this.#isTaken(claim, call)) return CONTENDED;
-    this.#used = true;
-    return this.#session.transactions.write((change) => this.#enter(claim, change, peers), {
-      durable: isNew,
-      call,
-    });
+    const enter = (): Promise<Outcome> => {
+      this.#used = true;
+      return this.#session.transactions.write((change) => this.#enter(claim, change, peers), {
+        durable: isNew,
+        call,
+      });
+    };
+    if (!isNew) return enter();
+    const isTaken = claim.wait || claim.steal ? undefined : () => this.#isTaken(claim, call);
+    return await this.#session.looks.enter(claim.key, isTaken, enter) ?? CONTENDED;
   }
 
   async changed(claim: Claim, call: Call): Promise<Outcome | void> {

@@ -33,6 +33,7 @@ export class Link {
   readonly #words = new Set<string>();
   #connected = false;
   #unread = false;
+  #told: (() => void) | undefined;
   #code: string | undefined;
 
   /** `over`: it has closed and is of no more use. */
@@ -76,6 +77,14 @@ export class Link {
     this.#send();
   }
 
+  /** Resolves once nothing is left to tell, or nobody to tell it to. */
+  told(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#told = resolve;
+      this.#rest();
+    });
+  }
+
   /** Ends it at once. */
   close(): void {
     this.#socket.destroy();
@@ -89,7 +98,10 @@ export class Link {
     const words = [...this.#words].join("");
     this.#words.clear();
     this.#unread = true;
-    this.#socket.write(`${words}read?\n`, () => this.#socket.unref());
+    this.#socket.write(`${words}read?\n`, () => {
+      this.#socket.unref();
+      if (this.#words.size === 0) this.#told?.();
+    });
   }
 
   #gone(seq: number): void {
@@ -100,11 +112,13 @@ export class Link {
 
   /** Ends when it has no more to do. */
   #rest(): void {
+    if (this.#words.size === 0 && !this.#unread) this.#told?.();
     if (this.#waits.size === 0 && this.#words.size === 0 && !this.#unread) this.close();
   }
 
   #closed(): void {
     const ending = this.#connected ? "ended" : endingBy(this.#code);
+    this.#told?.();
     this.#over(ending);
     for (const waiting of this.#waits.values()) {
       for (const then of waiting) then(ending);

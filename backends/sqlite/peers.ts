@@ -80,7 +80,12 @@ export class Peers {
     for (const then of waiting ?? []) then("gone");
   }
 
-  close(): void {
+  /** Ends once what is to be told has been sent, or after so many milliseconds. */
+  async close(patience: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout>;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, patience));
+    await Promise.race([Promise.all([...this.#links.values()].map((link) => link.told())), late]);
+    clearTimeout(timer!);
     this.#server?.close();
     for (const socket of this.#incoming) socket.destroy();
     for (const link of this.#links.values()) link.close();

@@ -1,5 +1,6 @@
 import type { LossReason, Watcher } from "../../internal/backend.ts";
 import { BackendError } from "../../internal/errors.ts";
+import { Looks } from "../../internal/looks.ts";
 import { removeSocket } from "./address.ts";
 import type { Claims, Row } from "./claims.ts";
 import { Peers } from "./peers.ts";
@@ -38,6 +39,8 @@ export interface Owner {
 export class Session {
   /** To the file. */
   readonly transactions: Transactions;
+  /** Keeps the order of claims that look first and others. */
+  readonly looks: Looks = new Looks();
   readonly #path: string;
   readonly #owners = new Set<Owner>();
   readonly #places = new Map<number, Place>();
@@ -171,7 +174,7 @@ export class Session {
       const forget = ({ claims }: Change) => claims.removeWatchers(address);
       await this.transactions.write(forget, { durable: false, call }).catch(() => {});
     }
-    peers?.close();
+    await peers?.close(PATIENCE);
     this.transactions.end();
   }
 

@@ -1,4 +1,5 @@
 import type { Call, Claim, Lease, LeaseRequest, LossReason, Outcome } from "../../internal/backend.ts";
+import { Looks } from "../../internal/looks.ts";
 import { holders, watched } from "../../internal/queue.ts";
 import type { Settings } from "./address.ts";
 import type { Connection } from "./connection.ts";
@@ -26,6 +27,7 @@ export class SessionLease implements Lease {
   readonly #node: SessionNode;
   readonly #entrance: Entrance;
   readonly #guards: Guards;
+  readonly #looks = new Looks();
 
   private constructor(request: LeaseRequest, settings: Settings, parents: Parents) {
     this.#request = request;
@@ -81,11 +83,15 @@ export class SessionLease implements Lease {
   async attempt(claim: Claim, call: Call): Promise<Outcome> {
     const seat = this.#seat(claim);
     try {
-      if (!claim.wait && !claim.steal && await this.#occupied(seat)) {
+      const isNew = seat.name === undefined && !seat.doubtful && seat.entering === undefined;
+      const isTaken = claim.wait || claim.steal ? undefined : () => this.#occupied(seat);
+      let children = isNew
+        ? await this.#looks.enter(claim.key, isTaken, () => this.#enter(seat))
+        : await (seat.name === undefined ? this.#enter(seat) : this.#entrance.children(seat));
+      if (children === undefined) {
         this.#seats.delete(claim.id);
         return { state: "contended" };
       }
-      let children = await (seat.name === undefined ? this.#enter(seat) : this.#entrance.children(seat));
       for (;;) {
         const queue = queueOf(children);
         const index = queue.findIndex(({ name }) => name === seat.name);
@@ -193,7 +199,6 @@ export class SessionLease implements Lease {
    * show who has left; before that counts it catches up with the quorum.
    */
   async #occupied(seat: Seat): Promise<boolean> {
-    if (seat.name !== undefined || seat.doubtful || seat.entering) return false;
     const connection = await this.#session.connection();
     const full = async () => {
       const queue = queueOf(await this.#entrance.children(seat, connection));

@@ -163,3 +163,15 @@ test("a process can end that has told another one which is stopped; that hears o
   watcher.signal("SIGCONT");
   assert.equal((await watcher.hears("locked")).token, token);
 });
+
+// Red if: closing cuts off what was to be told.
+test("a watch sees the end of a lock whose process leaves right after it", async () => {
+  await using scene = new Scene();
+  await using watcher = await Child.start(scene.path);
+  await watcher.does("watch");
+  await using holder = await Child.start(scene.path);
+  await holder.does("acquire", "k", LONG);
+  await watcher.hears("locked");
+  await holder.does("close");
+  await watcher.hears("unlocked"); // long before the ttl is over
+});

@@ -78,6 +78,19 @@ export const exclusion: Group = group("exclusion", {
     ok(await a.tryAcquire("k", { mode: "shared" }), "a reader after the writer");
   },
 
+  // Goes red if: a claim that looks before it enters is overtaken by one that comes later.
+  async "tryAcquire is not refused for the sake of who comes after it"(scene: Scene) {
+    const a = await scene.manager();
+    await (await acquired(a, "warm")).release();
+    const trying = a.tryAcquire("k");
+    const coming = acquired(a, "k");
+    coming.catch(() => {});
+    const lock = await trying;
+    ok(lock, "tryAcquire of a free key, with an acquire behind it");
+    await lock.release();
+    await (await coming).release();
+  },
+
   async "keys do not disturb each other"(scene: Scene) {
     const [a, b] = await scene.pair();
     const one = await acquired(a, "k1");
