@@ -9,6 +9,8 @@
  *   killed processes last longer, at most by their ttl once anybody looks;
  * - prompt hand-over where processes cannot reach each other's sockets, which lie beside the file: in
  *   containers that see it under different paths a waiter goes on when a ttl has run out;
+ * - that who watches a key hears at once of a lock that was released by a process which then exits without
+ *   closing its manager: it may be gone before it has said so, and its old expiry tells;
  * - anything once the file is removed: a holder learns of that by its next renewal, while a new file
  *   knows nothing of it. Tokens start again with it, too.
  *
