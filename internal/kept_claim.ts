@@ -70,18 +70,14 @@ export class KeptClaim implements Member {
     if (this.#alarm !== undefined && this.#deadline < this.#alarm.at) this.#guard();
   }
 
-  /**
-   * It holds. `false`: too late to be proven. One that was stolen before the grant was heard has held, and
-   * is lost as any other.
-   */
+  /** It holds. `false`: too late to be proven. */
   grant(token: bigint): boolean {
     const now = this.#alarms.now();
-    const stolen = this.loss === "stolen";
-    if (!stolen && (this.over || now >= this.#deadline)) return false;
+    if (this.over || now >= this.#deadline) return false;
     this.token = token;
     this.granted = now;
     this.onGranted = undefined;
-    if (!stolen) this.#guard();
+    this.#guard();
     return true;
   }
 

@@ -136,7 +136,7 @@ export class KeptLease {
 
   /** Gives a lock that will not be renewed its full ttl, where being granted did not restart the timer. */
   async restart(kept: KeptClaim): Promise<void> {
-    if (!kept.over && this.#left([kept]) < 0.9 * this.#provenFor) {
+    if (this.#left([kept]) < 0.9 * this.#provenFor) {
       await this.renew(kept).catch((error) => kept.onError?.(error));
     }
   }

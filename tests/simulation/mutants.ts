@@ -91,8 +91,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a grant is taken after its deadline",
     file: CLAIM,
-    find: "if (!stolen && (this.over || now >= this.#deadline)) return false;",
-    replace: "if (!stolen && this.over) return false;",
+    find: "if (this.over || now >= this.#deadline) return false;",
+    replace: "if (this.over) return false;",
   },
   {
     name: "the timer of the deadline does not ring",
