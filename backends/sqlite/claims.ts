@@ -1,6 +1,7 @@
 import type { Claim, Entry, LossReason, Mode } from "../../internal/backend.ts";
 import { holders } from "../../internal/queue.ts";
-import type { LockFile, Result } from "./file.ts";
+import type { Result } from "./database.ts";
+import type { LockFile } from "./file.ts";
 
 /** A claim as its row says. */
 export interface Row {
@@ -8,7 +9,7 @@ export interface Row {
   /** Order number and fencing token. */
   readonly seq: number;
   readonly id: string;
-  /** Address of the process that claims. */
+  /** Whose it is, see `life.ts`. */
   readonly session: string;
   readonly limit: number;
   /** Milliseconds. */
@@ -20,10 +21,8 @@ export interface Row {
 /** What names a row. */
 export type Standing = Pick<Row, "key" | "seq" | "id" | "expires">;
 
-/** Where the claims of a process are entered. */
+/** Where the claims of a session are entered. */
 export interface Tenure {
-  /** Address of the process. */
-  readonly session: string;
   /** Which of its leases. */
   readonly lease: number;
   /** Milliseconds. */
@@ -40,6 +39,33 @@ export class Claims {
 
   constructor(file: LockFile) {
     this.#file = file;
+  }
+
+  /** The session of this process. */
+  get session(): string {
+    return this.#file.life.session;
+  }
+
+  /** Changes when another session has changed something. */
+  get version(): number {
+    return this.#file.get("PRAGMA data_version")!.data_version as number;
+  }
+
+  /** Whether a session is proven to have ended. */
+  isDead(session: string): boolean {
+    return this.#file.life.isDead(session);
+  }
+
+  /** What is left of a session that has ended is removed. */
+  bury(session: string): void {
+    this.#file.life.bury(session);
+  }
+
+  /** The sessions that have ended without a word, as far as that can be proven. */
+  endedSessions(): string[] {
+    const { life } = this.#file;
+    const ended = [...life.others()].filter((trace) => life.isOver(trace));
+    return ended.flatMap((trace) => life.sessionOf(trace) ?? []);
   }
 
   /** The queue of a key, with what has expired and was not removed yet. */
@@ -71,12 +97,18 @@ export class Claims {
     return Math.max(0, Math.min(expires - this.now, ttl + ROUNDING));
   }
 
-  /** Puts a claim at the tail. */
-  enter(claim: Claim, { session, lease, ttl: asked }: Tenure): Row {
+  /**
+   * Puts a claim at the tail. Its number is the clock's microsecond, or the next one after the last: it rises
+   * even where the last was lost, with a file that was removed or replaced by an older one.
+   */
+  enter(claim: Claim, { lease, ttl: asked }: Tenure): Row {
     const { key, id, client, mode, limit, metadata } = claim;
+    const { session } = this;
     const ttl = Math.ceil(asked);
-    const seq = this.#file.get(`UPDATE counter SET last = last + 1 RETURNING last`)!.last as number;
+    const next = "UPDATE counter SET last = max(last + 1, ?) RETURNING last";
+    const seq = this.#file.get(next, this.now * 1_000)!.last as number;
     const expires = this.#expiry(ttl);
+    this.#file.life.holdsUntil(expires, ttl);
     this.#file.run(
       `INSERT INTO claims (key, seq, id, session, lease, client, mode, "limit", ttl, expires, metadata)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -89,6 +121,7 @@ export class Claims {
   extend<C extends Standing>(claim: C, ttl: number): C | undefined {
     const { key, seq, id } = claim;
     const expires = this.#expiry(ttl);
+    this.#file.life.holdsUntil(expires, ttl);
     const sql = `UPDATE claims SET expires = ? WHERE key = ? AND seq = ? AND id = ? AND expires > ?`;
     return this.#file.run(sql, expires, key, seq, id, this.now) > 0 ? { ...claim, expires } : undefined;
   }

@@ -1,26 +1,48 @@
+import { closeSync, openSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import process from "node:process";
 import { BackendError } from "../../internal/errors.ts";
 
-/**
- * SQLite's own words, as every runtime passes them on; result codes are not on all of them. What can
- * never work by trying again says what to do instead.
- */
-const FOR_GOOD: readonly [said: RegExp, what: string][] = [
-  [
-    /not a database|malformed|unsupported file format/i,
-    "it is not an SQLite database, or a damaged one; it has been left as it is. Move it away, or name another path",
-  ],
-  [
-    /readonly|read-only|EROFS/i,
-    "the file or its folder is read-only. Make both writable for this user, or name another path",
-  ],
-  [
-    /unable to open|EACCES|EPERM|ENOTDIR|EEXIST|EISDIR|ENAMETOOLONG|authoriz/i,
-    "it cannot be opened. Give this user permission to read and write the file and its folder, or name another path",
-  ],
-  [
-    /no such (table|column)|has no column/i,
-    "its tables are not those of this version of Holdfast; it has been left as it is. Name another path",
-  ],
+/** What a fault means. */
+interface Meaning {
+  /** SQLite's own words, as every runtime passes them on, or a code of the file system. */
+  readonly said: RegExp;
+  /** Why, and what to do. */
+  readonly what: string;
+  /** Whether trying again can help. */
+  readonly passes?: boolean;
+}
+
+const MEANINGS: readonly Meaning[] = [
+  {
+    said: /^(EMFILE|ENFILE)$/,
+    what: "this process has no file descriptor left. Raise its limit (ulimit -n), or close some of its files",
+    passes: true,
+  },
+  { said: /is full|^(ENOSPC|EDQUOT)$/, what: "its disk is full. Free some space on it", passes: true },
+  {
+    said: /NotCapable|PermissionDenied|ERR_ACCESS_DENIED/,
+    what: "this runtime was not given the right to use it. Allow reading and writing for its folder " +
+      "(Deno: --allow-read=FOLDER --allow-write=FOLDER; Node: --allow-fs-read=FOLDER/* --allow-fs-write=FOLDER/*)",
+  },
+  {
+    said: /not a database|malformed|unsupported file format/i,
+    what: "it is not an SQLite database, or a damaged one; it has been left as it is. " +
+      "Move it away, or name another path",
+  },
+  {
+    said: /readonly|read-only|^EROFS$/i,
+    what: "the file or its folder is read-only. Make both writable for this user, or name another path",
+  },
+  {
+    said: /unable to open|^(EACCES|EPERM|ENOTDIR|EEXIST|EISDIR|ENAMETOOLONG|ELOOP)$|authoriz/i,
+    what: "it cannot be opened. Give this user permission to read and write the file and its folder, " +
+      "or name another path",
+  },
+  {
+    said: /no such (table|column)|has no column/i,
+    what: "its tables are not those of this version of Holdfast; it has been left as it is. Name another path",
+  },
 ];
 
 /** Whether somebody else is writing at the moment: worth another try very soon. */
@@ -31,21 +53,55 @@ export function isBusy(error: unknown): boolean {
 /** An error of SQLite or of the file system as ours. */
 export function fault(path: string, error: unknown): BackendError {
   if (error instanceof BackendError) return error;
-  const { code, message } = error instanceof Error
+  const { code, name, message } = error instanceof Error
     ? error as NodeJS.ErrnoException
-    : { message: String(error) };
-  // The file system has codes of its own, and its messages name the path.
-  const said = code !== undefined && /^E[A-Z]+$/.test(code) ? code : message;
-  const known = FOR_GOOD.find(([words]) => words.test(said));
-  if (known !== undefined) return refusal(path, known[1], error);
-  const advice = /is full|ENOSPC/.test(said) ? ". Free some space on its disk" : "";
-  return new BackendError(`Cannot use the lock file ${JSON.stringify(path)}: ${message}${advice}`, {
-    cause: error,
-  });
+    : { code: undefined, name: "", message: String(error) };
+  // What SQLite cannot open it does not give a reason for; and the messages of the file system name the path.
+  const said = /unable to open/.test(message) && descriptorsExhausted(path)
+    ? "EMFILE"
+    : code !== undefined && /^E[A-Z_]+$/.test(code) && code !== "ERR_SQLITE_ERROR"
+    ? code
+    : /NotCapable|PermissionDenied/.test(name)
+    ? name
+    : message;
+  const known = MEANINGS.find((meaning) => meaning.said.test(said));
+  if (known === undefined) {
+    return new BackendError(`Cannot use the lock file ${JSON.stringify(path)}: ${message}`, { cause: error });
+  }
+  const { what, passes = false } = known;
+  const owner = passes || /NotCapable|ERR_ACCESS/.test(said) ? undefined : otherOwner(path);
+  const advice = owner === undefined
+    ? ""
+    : `. It belongs to another user (uid ${owner}): to share it, see "Several users" in the documentation`;
+  return refusal(path, what + advice, { cause: error, retryable: passes });
 }
 
-/** A file that will not do, however often it is tried. */
-export function refusal(path: string, why: string, cause?: unknown): BackendError {
+/** A file that will not do; unless said otherwise, however often it is tried. */
+export function refusal(
+  path: string,
+  why: string,
+  { cause, retryable = false }: { cause?: unknown; retryable?: boolean } = {},
+): BackendError {
   const message = `Cannot use the lock file ${JSON.stringify(path)}: ${why}`;
-  return new BackendError(message, { retryable: false, ...(cause !== undefined && { cause }) });
+  return new BackendError(message, { retryable, ...(cause !== undefined && { cause }) });
+}
+
+function descriptorsExhausted(path: string): boolean {
+  try {
+    // Never the file itself: closing it here would end SQLite's locks on it.
+    closeSync(openSync(dirname(path), "r"));
+    return false;
+  } catch (error) {
+    return /^(EMFILE|ENFILE)$/.test((error as NodeJS.ErrnoException).code ?? "");
+  }
+}
+
+/** The user that the file, or the folder on the way to it, belongs to, if that is not who this process runs as. */
+function otherOwner(path: string): number | undefined {
+  try {
+    const { uid } = statSync(path, { throwIfNoEntry: false }) ?? statSync(dirname(path));
+    return uid === process.geteuid?.() ? undefined : uid;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,8 +1,10 @@
-import { mkdirSync, statSync } from "node:fs";
+import { mkdirSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { pathToFileURL } from "node:url";
+import { type Database, openDatabase, type Result, type Statement, type Value } from "./database.ts";
 import { refusal } from "./faults.ts";
+import { inode } from "./inode.ts";
+import { Life } from "./life.ts";
+import { Sharing } from "./sharing.ts";
 
 /** Marks the file as ours: "hold" in ASCII. */
 const APPLICATION = 0x686f6c64;
@@ -12,7 +14,7 @@ const VERSION = 1;
 /**
  * The queue of a key is one range of `claims`, in order of arrival; `seq` is the order number and the
  * fencing token, from a counter that never goes back. `stolen` tells victims what became of them,
- * `watchers` whom to tell of changes. `session` is the address of the process, see `peers.ts`.
+ * `watchers` whom to tell of changes. `session` names the session of a process, see `life.ts`.
  */
 const TABLES = `
   CREATE TABLE counter (last INTEGER NOT NULL) STRICT;
@@ -38,78 +40,202 @@ const TABLES = `
   PRAGMA user_version = ${VERSION};
 `;
 
-/** What a statement answers. */
-export type Result = Record<string, string | number | null>;
-
-/** An open lock file. */
+/**
+ * An open lock file, and the session of whoever has it open.
+ *
+ * It is three files: what was committed last is in `-wal` alone, and `-shm` is where those who have it open
+ * meet. Who opens it after one of the three was removed under others is alone in another world: finds a free
+ * lock that is held, and gives out its token again. So each session says in the folder of sessions which three
+ * it has open, and until when it may hold something. Who opens other ones waits for that; and who has them open
+ * looks after each change whether they are still the ones under that path, before it believes the answer.
+ */
 export class LockFile {
   readonly path: string;
-  readonly database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
-  readonly #device: bigint;
-  readonly #inode: bigint;
+  readonly life: Life;
+  readonly sharing: Sharing;
+  readonly #database: Database;
+  readonly #statements = new Map<string, Statement>();
+  readonly #files: string;
 
   /** Opens the file, and makes it if there is none. Anything that is not ours is left untouched. */
   constructor(path: string) {
     this.path = path;
-    if (isMissing(path)) makeFolder(dirname(path));
-    else peek(path);
-    this.database = new DatabaseSync(path);
+    const isNew = isMissing(path);
+    if (isNew) makeFolder(dirname(path));
+    this.sharing = new Sharing(dirname(path));
+    this.#database = openDatabase(path, { readOnly: false });
+    let life: Life | undefined;
     try {
+      if (isNew) this.sharing.adopt(path);
       // Calls are synchronous: longer waits for another writer are slept through, not sat out.
-      this.database.exec("PRAGMA busy_timeout = 2");
+      this.exec("PRAGMA busy_timeout = 2");
       // The first statement that reads; also rolls back or recovers what a killed process left behind.
-      if (isEmpty(this.database)) this.#create();
-      check(path, this.database);
-      const mode = this.database.prepare("PRAGMA journal_mode = WAL").get()!.journal_mode;
-      if (mode !== "wal") {
+      if (this.#isEmpty()) this.#create();
+      this.#check();
+      if (this.get("PRAGMA journal_mode = WAL")!.journal_mode !== "wal") {
         throw refusal(path, "its file system cannot share memory between processes. Use a local disk");
       }
-      ({ dev: this.#device, ino: this.#inode } = statSync(path, { bigint: true }));
+      this.#pragma("user_version"); // not before somebody reads, the other files are there
+      this.#files = filesAt(path);
+      life = new Life(this.#sessionFolder(), this.#files, this.sharing);
+      this.life = life;
+      this.#meetOthers();
     } catch (error) {
-      this.database.close();
+      life?.end();
+      this.#close();
       throw error;
     }
   }
 
   /** All rows. */
-  all(sql: string, ...values: SQLInputValue[]): Result[] {
+  all(sql: string, ...values: Value[]): Result[] {
     return this.#prepared(sql).all(...values) as Result[];
   }
 
   /** The first row. */
-  get(sql: string, ...values: SQLInputValue[]): Result | undefined {
-    return this.#prepared(sql).get(...values) as Result | undefined;
+  get(sql: string, ...values: Value[]): Result | undefined {
+    return (this.#prepared(sql).get(...values) ?? undefined) as Result | undefined;
   }
 
   /** How many rows were changed. */
-  run(sql: string, ...values: SQLInputValue[]): number {
+  run(sql: string, ...values: Value[]): number {
     return Number(this.#prepared(sql).run(...values).changes);
   }
 
-  /** Whether the path leads to another file by now: somebody removed or replaced this one. */
-  get replaced(): boolean {
-    const now = statSync(this.path, { bigint: true, throwIfNoEntry: false });
-    return now?.ino !== this.#inode || now.dev !== this.#device;
+  /** A statement that answers nothing. */
+  exec(sql: string): void {
+    this.#database.exec(sql);
   }
 
-  #prepared(sql: string): StatementSync {
+  /** Whether the path leads to other files by now: somebody removed or replaced one of them. */
+  get replaced(): boolean {
+    return filesAt(this.path) !== this.#files;
+  }
+
+  close(): void {
+    // Who leaves alone takes `-wal` and `-shm` along; nobody is to wait for a session that has other ones. But
+    // where they were replaced, it is still the one that others wait for.
+    const { replaced } = this;
+    if (!replaced) this.life.end();
+    this.#close();
+    if (replaced) this.life.end();
+  }
+
+  #close(): void {
+    for (const statement of this.#statements.values()) statement.finalize?.();
+    this.#statements.clear();
+    this.#database.close();
+  }
+
+  #prepared(sql: string): Statement {
     let statement = this.#statements.get(sql);
-    if (statement === undefined) this.#statements.set(sql, statement = this.database.prepare(sql));
+    if (statement === undefined) this.#statements.set(sql, statement = this.#database.prepare(sql));
     return statement;
   }
 
   /** Not in WAL mode yet, so that the marks are in the file itself from the start. */
   #create(): void {
-    this.database.exec("BEGIN IMMEDIATE");
+    this.exec("BEGIN IMMEDIATE");
     try {
       // Somebody else may have been faster.
-      if (isEmpty(this.database)) this.database.exec(TABLES);
-      this.database.exec("COMMIT");
+      if (this.#isEmpty()) this.exec(TABLES);
+      this.exec("COMMIT");
     } catch (error) {
-      if (this.database.isTransaction) this.database.exec("ROLLBACK");
+      this.rollback();
       throw error;
     }
+  }
+
+  /** Does nothing if there is nothing to roll back. */
+  rollback(): void {
+    try {
+      this.exec("ROLLBACK");
+    } catch {
+      // SQLite has done so.
+    }
+  }
+
+  /** Throws if the database is not a lock file that we know how to use. Only reads, as it may be anybody's. */
+  #check(): void {
+    if (this.#pragma("application_id") !== APPLICATION) {
+      const what = "it is the database of another program; it has been left as it is. Name another path";
+      throw refusal(this.path, what);
+    }
+    const version = this.#pragma("user_version");
+    if (version !== VERSION) {
+      const made = `it was made by another version of Holdfast (format ${version}, this one reads ${VERSION})`;
+      throw refusal(this.path, `${made}. Use the same version in all processes, or name another path`);
+    }
+  }
+
+  #isEmpty(): boolean {
+    const { tables } = this.get("SELECT count(*) AS tables FROM sqlite_schema")!;
+    return tables === 0 && this.#pragma("application_id") === 0 && this.#pragma("user_version") === 0;
+  }
+
+  #pragma(name: string): number {
+    return this.get(`PRAGMA ${name}`)![name] as number;
+  }
+
+  #sessionFolder(): string {
+    const folder = `${this.path}-peers`;
+    try {
+      mkdirSync(folder, { mode: this.sharing.folderMode });
+      this.sharing.adopt(folder, this.sharing.folderMode);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      if (!statSync(folder).isDirectory()) {
+        throw refusal(this.path, `${JSON.stringify(folder)} is in the way. Remove it, or name another path`);
+      }
+    }
+    return folder;
+  }
+
+  /**
+   * Throws if a session may hold locks in files that are no longer those under this path. One that holds none
+   * any more, but has this very database open with another `-wal`, would spoil it at its end: for that the lock
+   * file begins anew.
+   */
+  #meetOthers(): void {
+    const database = databaseOf(this.#files);
+    let spoilt = false;
+    for (const other of this.life.others()) {
+      if (other.files === this.#files) continue;
+      const holds = other.until > Date.now();
+      if ((!holds && databaseOf(other.files) !== database) || this.life.isOver(other)) continue;
+      if (holds) {
+        const what = "it, its -wal or its -shm was removed or replaced while another process had it open";
+        const advice = "That process may still hold locks: this one goes on when they have ended";
+        throw refusal(this.path, `${what}. ${advice}`, { retryable: true });
+      }
+      spoilt = true;
+    }
+    if (!spoilt && !this.replaced) return;
+    if (spoilt && databaseOf(filesAt(this.path)) === database) {
+      for (const end of ["", "-wal", "-shm"]) removeFile(this.path + end);
+    }
+    throw refusal(this.path, "it was removed or replaced while it was being opened", { retryable: true });
+  }
+}
+
+/** Which files make up a lock file, by their inodes. */
+function filesAt(path: string): string {
+  return `${named(path)}-${named(`${path}-wal`)}-${named(`${path}-shm`)}`;
+}
+
+function named(path: string): string {
+  return (inode(path) ?? 0).toString(36);
+}
+
+function databaseOf(files: string): string {
+  return files.slice(0, files.indexOf("-"));
+}
+
+function removeFile(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Somebody else has removed it.
   }
 }
 
@@ -129,47 +255,4 @@ function isMissing(path: string): boolean {
   const found = statSync(path, { throwIfNoEntry: false });
   if (found?.isDirectory()) throw refusal(path, "it is a folder. Name a file");
   return found === undefined || found.size === 0;
-}
-
-/**
- * Looks at a file as if it could not be changed: without recovering, converting or creating anything
- * beside it, which would be wrong if it is not ours. Not by reading the bytes: to open and close a
- * file releases the locks that SQLite has on it elsewhere in this process.
- */
-function peek(path: string): void {
-  const immutable = pathToFileURL(path);
-  immutable.search = "immutable=1";
-  const database = new DatabaseSync(immutable, { readOnly: true });
-  try {
-    check(path, database);
-  } catch (error) {
-    // Whoever was writing it may have been killed, or not be done yet: for SQLite to sort out.
-    if (!/malformed/.test((error as Error).message)) throw error;
-  } finally {
-    database.close();
-  }
-}
-
-/** Throws if the database is not a lock file that we know how to use. */
-function check(path: string, database: DatabaseSync): void {
-  if (pragma(database, "application_id") !== APPLICATION) {
-    throw refusal(
-      path,
-      "it is the database of another program; it has been left as it is. Name another path",
-    );
-  }
-  const version = pragma(database, "user_version");
-  if (version !== VERSION) {
-    const made = `it was made by another version of Holdfast (format ${version}, this one reads ${VERSION})`;
-    throw refusal(path, `${made}. Use the same version in all processes, or name another path`);
-  }
-}
-
-function isEmpty(database: DatabaseSync): boolean {
-  const { tables } = database.prepare("SELECT count(*) AS tables FROM sqlite_schema").get()!;
-  return tables === 0 && pragma(database, "application_id") === 0 && pragma(database, "user_version") === 0;
-}
-
-function pragma(database: DatabaseSync, name: string): number {
-  return database.prepare(`PRAGMA ${name}`).get()![name] as number;
 }

@@ -11,9 +11,7 @@ import type {
 } from "../../internal/backend.ts";
 import { holders, type Place as Limited, watched } from "../../internal/queue.ts";
 import type { Claims, Row } from "./claims.ts";
-import { isDead } from "./link.ts";
-import type { Peers } from "./peers.ts";
-import { Reach } from "./reach.ts";
+import { departure } from "./departure.ts";
 import type { Owner, Place, Session } from "./session.ts";
 import type { Change } from "./transactions.ts";
 
@@ -37,11 +35,11 @@ export class SqliteLease implements Lease, Owner {
   }
 
   async attempt(claim: Claim, call: Call): Promise<Outcome> {
-    const peers = await this.#session.peers;
+    await this.#session.ready();
     const isNew = !this.#places.has(claim.id);
     const enter = (): Promise<Outcome> => {
       this.#used = true;
-      return this.#session.transactions.write((change) => this.#enter(claim, change, peers), {
+      return this.#session.transactions.write((change) => this.#enter(claim, change), {
         durable: isNew,
         call,
       });
@@ -53,28 +51,29 @@ export class SqliteLease implements Lease, Owner {
 
   async changed(claim: Claim, call: Call): Promise<Outcome | void> {
     const { signal } = call;
-    const peers = await this.#session.peers;
-    const reach = new Reach();
+    await this.#session.ready();
     while (!signal.aborted) {
-      const found = await this.#session.transactions.read((claims) => this.#standing(claim, claims), call);
+      const { version, found } = await this.#session.transactions.read((claims) => ({
+        version: claims.version,
+        found: this.#standing(claim, claims),
+      }), call);
       if (!Array.isArray(found)) {
-        if (found?.state === "gone") this.#forget(claim, peers);
+        if (found?.state === "gone") this.#forget(claim);
         return found;
       }
       const place = this.#places.get(claim.id);
       // It may be gone since it was looked up. From here to where it listens nothing else can happen.
-      if (place === undefined) continue;
-      for (const dead of await reach.firstEnding(place, found, peers, signal)) await this.#session.bury(dead);
+      if (place !== undefined) await departure(place, { ahead: found, version }, this.#session, signal);
     }
   }
 
   async release(claim: Claim, call: Call): Promise<boolean> {
-    const peers = await this.#session.peers;
+    await this.#session.ready();
     if (claim.progress !== "entered") this.#withdrawn.add(claim.id);
     return this.#session.transactions.write(({ claims, after, changed }) => {
       const place = this.#places.get(claim.id) ?? claims.find(claim.key, claim.id);
       if (place === undefined) return false;
-      after.push(() => this.#session.gone(place.seq, peers));
+      after.push(() => this.#session.gone(place.seq));
       const removed = claims.remove(place);
       if (removed) changed.add(claim.key);
       return removed;
@@ -82,12 +81,12 @@ export class SqliteLease implements Lease, Owner {
   }
 
   async renew(claims: readonly Claim[], call: Call): Promise<Map<string, Outcome>> {
-    const peers = await this.#session.peers;
+    await this.#session.ready();
     return this.#session.transactions.write((change) => {
       const queues = new Map<string, Row[]>();
       const outcomes = new Map<string, Outcome>();
       for (const claim of claims) {
-        const outcome = this.#renewed(claim, change, peers, queues);
+        const outcome = this.#renewed(claim, change, queues);
         if (outcome !== undefined) outcomes.set(claim.id, outcome);
       }
       return outcomes;
@@ -98,12 +97,12 @@ export class SqliteLease implements Lease, Owner {
     this.#closed = true;
     this.#session.leave(this);
     if (!this.#used) return;
-    const peers = await this.#session.peers;
+    await this.#session.ready();
     await this.#session.transactions.write(({ claims, after, changed }) => {
-      for (const row of claims.ofLease(peers.address, this.#number)) {
+      for (const row of claims.ofLease(claims.session, this.#number)) {
         claims.remove(row);
         changed.add(row.key);
-        after.push(() => this.#session.gone(row.seq, peers));
+        after.push(() => this.#session.gone(row.seq));
       }
     }, { durable: false, call });
   }
@@ -132,17 +131,14 @@ export class SqliteLease implements Lease, Owner {
       );
       if (holds(queue, claim)) return false;
       const sessions = [...new Set(queue.map(({ session }) => session))];
-      const dead = await Promise.all(sessions.map((session) => isDead(session)));
+      const dead = await Promise.all(sessions.map((session) => this.#session.buryIfDead(session)));
       if (!dead.includes(true)) return true;
-      await Promise.all(
-        sessions.filter((_, index) => dead[index]).map((session) => this.#session.bury(session)),
-      );
       call.signal.throwIfAborted();
     }
   }
 
   /** The attempt itself: takes the place, or restarts the timer of the one there is. */
-  #enter(claim: Claim, change: Change, peers: Peers): Outcome {
+  #enter(claim: Claim, change: Change): Outcome {
     const { claims, changed, after } = change;
     const { id, key, limit } = claim;
     let own = this.#find(claim, claims);
@@ -150,19 +146,19 @@ export class SqliteLease implements Lease, Owner {
     if (own === undefined) {
       const wasThere = claim.progress === "entered" || this.#places.has(id);
       const mayEnter = !wasThere && !this.#closed && !this.#withdrawn.has(id);
-      if (mayEnter && claim.steal) this.#steal(key, change, peers);
-      else if (mayEnter && !claim.wait && !holds(this.#session.ahead(key, limit, change, peers), claim)) {
+      if (mayEnter && claim.steal) this.#steal(key, change);
+      else if (mayEnter && !claim.wait && !holds(this.#session.ahead(key, limit, change), claim)) {
         return CONTENDED;
       }
-      if (mayEnter) own = claims.enter(claim, { session: peers.address, lease: this.#number, ttl: this.ttl });
+      if (mayEnter) own = claims.enter(claim, { lease: this.#number, ttl: this.ttl });
     } else own = claims.extend(own, this.ttl);
     if (own === undefined) {
-      after.push(() => this.#forget(claim, peers));
+      after.push(() => this.#forget(claim));
       return this.#gone(claim, claims);
     }
     if (isNew) changed.add(key);
     const row = own;
-    const ahead = this.#session.ahead(key, limit, change, peers, row.seq);
+    const ahead = this.#session.ahead(key, limit, change, row.seq);
     const held = holds(ahead, row);
     after.push(() => this.#stands(row, held));
     if (held) return granted(row);
@@ -173,10 +169,10 @@ export class SqliteLease implements Lease, Owner {
   }
 
   /** Removes everyone. Their owners find a notice. */
-  #steal(key: string, change: Change, peers: Peers): void {
+  #steal(key: string, change: Change): void {
     for (const row of change.claims.queue(key)) {
       change.claims.noteTheft(row);
-      this.#session.remove(row, change, peers);
+      this.#session.remove(row, change);
     }
   }
 
@@ -213,28 +209,28 @@ export class SqliteLease implements Lease, Owner {
   }
 
   /** `undefined`: it has never been seen in the file, and may yet enter. */
-  #renewed(claim: Claim, change: Change, peers: Peers, queues: Map<string, Row[]>): Outcome | undefined {
+  #renewed(claim: Claim, change: Change, queues: Map<string, Row[]>): Outcome | undefined {
     const { claims, after } = change;
     const place = this.#places.get(claim.id);
     if (place === undefined) return claim.progress === "entered" ? this.#gone(claim, claims) : undefined;
     const extended = claims.extend(place, this.ttl);
     if (extended === undefined) {
-      after.push(() => this.#forget(claim, peers));
+      after.push(() => this.#forget(claim));
       return this.#gone(claim, claims);
     }
     after.push(() => place.expires = extended.expires);
     if (place.held) return granted(place);
-    if (!holds(this.#aheadOnce(claim, place.seq, change, peers, queues), claim)) return CONTENDED;
+    if (!holds(this.#aheadOnce(claim, place.seq, change, queues), claim)) return CONTENDED;
     after.push(() => place.held = true);
     return granted(place);
   }
 
   /** As the session's, but the whole queue of a key is read once for many claims. */
-  #aheadOnce(claim: Claim, seq: number, change: Change, peers: Peers, queues: Map<string, Row[]>): Row[] {
+  #aheadOnce(claim: Claim, seq: number, change: Change, queues: Map<string, Row[]>): Row[] {
     const { key, limit } = claim;
-    if (limit === 1) return this.#session.ahead(key, limit, change, peers, seq);
+    if (limit === 1) return this.#session.ahead(key, limit, change, seq);
     let queue = queues.get(key);
-    if (queue === undefined) queues.set(key, queue = this.#session.ahead(key, limit, change, peers));
+    if (queue === undefined) queues.set(key, queue = this.#session.ahead(key, limit, change));
     return queue.filter((row) => row.seq < seq);
   }
 
@@ -244,9 +240,9 @@ export class SqliteLease implements Lease, Owner {
     return { state: "gone", why: this.#closed ? "revoked" : claims.loss(last) };
   }
 
-  #forget(claim: Claim, peers: Peers): void {
+  #forget(claim: Claim): void {
     const place = this.#places.get(claim.id);
-    if (place !== undefined) this.#session.gone(place.seq, peers);
+    if (place !== undefined) this.#session.gone(place.seq);
   }
 }
 

@@ -1,23 +1,10 @@
 import { connect, type Socket } from "node:net";
-import process from "node:process";
 
 /**
- * Why waiting for the end of somebody's claim came to an end. "gone": its process says so. "dead": its
- * process is no more. "ended": the connection broke, which may or may not mean that. "unreachable":
- * nothing is known.
+ * Why waiting for the end of somebody's claim came to an end. "gone": its process says so. "unheard": that
+ * process could not be reached, or the connection broke, which says nothing about it.
  */
-export type Ending = "gone" | "dead" | "ended" | "unreachable";
-
-/**
- * The error of connecting to the address of a process that has ended, and of nothing else. The socket
- * of a process that is merely stopped or busy still accepts, in the kernel; a removed socket file is
- * ENOENT. (On Windows a pipe vanishes with its process. On macOS a backlog of some 190 connections,
- * each from another process, that a stopped process has not accepted gives the same error.)
- */
-const DEAD = process.platform === "win32" ? "ENOENT" : "ECONNREFUSED";
-
-/** What becomes of a connection to a process that is just ending: worth another try at once. */
-const BROKEN = ["ECONNRESET", "EPIPE"];
+export type Ending = "gone" | "unheard";
 
 /**
  * A connection to another process that shares the lock file. It lives while there is something to
@@ -28,16 +15,15 @@ const BROKEN = ["ECONNRESET", "EPIPE"];
  */
 export class Link {
   readonly #socket: Socket;
-  readonly #over: (ending: Ending) => void;
+  readonly #over: () => void;
   readonly #waits = new Map<number, Set<(ending: Ending) => void>>();
   readonly #words = new Set<string>();
   #connected = false;
   #unread = false;
   #told: (() => void) | undefined;
-  #code: string | undefined;
 
-  /** `over`: it has closed and is of no more use. */
-  constructor(address: string, over: (ending: Ending) => void) {
+  /** `over`: it has closed and is of no more use. Throws where this runtime may not connect. */
+  constructor(address: string, over: () => void) {
     this.#over = over;
     this.#socket = connect(address);
     this.#socket.unref();
@@ -45,7 +31,7 @@ export class Link {
       this.#connected = true;
       this.#send();
     });
-    this.#socket.on("error", (error: NodeJS.ErrnoException) => this.#code = error.code);
+    this.#socket.on("error", () => {});
     this.#socket.on("close", () => this.#closed());
     hear(this.#socket, (word, value) => {
       if (word === "gone") this.#gone(Number(value));
@@ -88,7 +74,7 @@ export class Link {
   /** Ends it at once. */
   close(): void {
     this.#socket.destroy();
-    this.#over("ended");
+    this.#over();
   }
 
   #send(): void {
@@ -117,36 +103,13 @@ export class Link {
   }
 
   #closed(): void {
-    const ending = this.#connected ? "ended" : endingBy(this.#code);
     this.#told?.();
-    this.#over(ending);
+    this.#over();
     for (const waiting of this.#waits.values()) {
-      for (const then of waiting) then(ending);
+      for (const then of waiting) then("unheard");
     }
     this.#waits.clear();
   }
-}
-
-/** Whether the process at an address has ended; `false` if that cannot be told. */
-export function isDead(address: string, tries: number = 3): Promise<boolean> {
-  if (address === "" || tries === 0) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    const socket = connect(address, () => {
-      socket.destroy();
-      resolve(false);
-    });
-    socket.unref();
-    socket.on("error", ({ code }: NodeJS.ErrnoException) => {
-      const ending = endingBy(code);
-      resolve(ending === "ended" ? isDead(address, tries - 1) : ending === "dead");
-    });
-  });
-}
-
-/** What an attempt to connect tells by its error. */
-function endingBy(code: string | undefined): Ending {
-  if (code === DEAD) return "dead";
-  return code === undefined || BROKEN.includes(code) ? "ended" : "unreachable";
 }
 
 /** Reads lines of a word and a value. Whoever sends something else is cut off. */

@@ -1,8 +1,10 @@
+import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { newAddress, type Place, PLACES, prepare, removeSocket, settled } from "./address.ts";
-import { type Ending, hear, isDead, Link } from "./link.ts";
+import { idOf } from "./life.ts";
+import { type Ending, hear, Link } from "./link.ts";
+import { removeSocket, socketOf } from "./sockets.ts";
 
-/** What a process answers to its peers. */
+/** What a session answers to its peers. */
 export interface Host {
   /** Whether it has this claim, as far as it knows. */
   has(seq: number): boolean;
@@ -10,67 +12,65 @@ export interface Host {
   look(seq: number): void;
   /** Somebody says that the queue of this key has changed. */
   changed(key: string): void;
-  /** A process has been found to have ended. */
-  dead(address: string): void;
+  /** A session could not be told something, or a connection to it has ended. */
+  unheard(session: string): void;
+}
+
+/** Whose the peers are. */
+export interface Self {
+  /** The folder of sessions. */
+  readonly folder: string;
+  /** Its name, see `life.ts`. */
+  readonly session: string;
+  /** Whether all may connect who may reach the folder. */
+  readonly shared: boolean;
 }
 
 /**
- * How the processes that share a lock file wake each other, and know that one of them has ended:
- * each listens on a socket of its own. A waiter connects to the processes it waits for. A process
- * says when a claim of its own is gone, and its end ends the connection. Nobody polls.
+ * How the processes that share a lock file wake each other: each listens on a socket of its own. A waiter
+ * connects to the processes it waits for, and a process says when a claim of its own is gone. Nobody polls.
  *
- * None of this is believed: what is heard is a reason to look into the file. The one exception is an
- * address that refuses connections, which proves that its process has ended.
+ * None of this is believed: what is heard, or is not to be heard any more, is a reason to look into the file.
  */
 export class Peers {
+  readonly #self: Self;
   readonly #host: Host;
   readonly #links = new Map<string, Link>();
   readonly #incoming = new Set<Socket>();
   /** Who waits for which claim of ours. */
   readonly #waiting = new Map<number, Set<(ending: Ending) => void>>();
+  /** Whether others can reach this process, once it is known. Without, locks are handed on a moment later. */
+  readonly reachable: Promise<boolean>;
   #server: Server | undefined;
-  #address = "";
+  #mute = false;
 
-  private constructor(host: Host) {
+  constructor(self: Self, host: Host) {
+    this.#self = self;
     this.#host = host;
-  }
-
-  /** Listens at a new address that belongs to a lock file. */
-  static async listen(file: string, host: Host): Promise<Peers> {
-    const peers = new Peers(host);
-    for (const open of PLACES) {
-      try {
-        const place = open(file);
-        await peers.#listen(place);
-        void peers.#sweep(place);
-        break;
-      } catch {
-        // Without an address locks are handed on by ttl only; nothing becomes wrong.
-      }
-    }
-    return peers;
-  }
-
-  /** Where others reach this process, never another one; empty if they cannot. */
-  get address(): string {
-    return this.#address;
+    this.reachable = this.#listen().then(() => true, () => {
+      // Nor are others bothered, where a runtime would ask its user for each connection.
+      this.#mute = true;
+      return false;
+    });
   }
 
   /**
-   * Calls `then` once, when the process at the address no longer has this claim, or can no longer
-   * tell. Returns the cancellation.
+   * Calls `then` once, when the process of a session no longer has this claim, or can no longer tell.
+   * Returns the cancellation.
    */
-  wait(address: string, seq: number, then: (ending: Ending) => void): () => void {
-    if (address === "") return () => {};
-    if (address !== this.#address) return this.#link(address).wait(seq, then);
-    if (this.#host.has(seq)) return this.#await(seq, then);
-    queueMicrotask(() => then("gone"));
-    return () => {};
+  wait(session: string, seq: number, then: (ending: Ending) => void): () => void {
+    const own = session === this.#self.session;
+    if (own && this.#host.has(seq)) return this.#await(seq, then);
+    const link = own ? undefined : this.#link(session);
+    if (link !== undefined) return link.wait(seq, then);
+    let waits = true;
+    queueMicrotask(() => waits && then(own ? "gone" : "unheard"));
+    return () => void (waits = false);
   }
 
   /** Tells another process something that it must hear, as long as both live. */
-  tell(address: string, word: "look" | "key", value: number | string): void {
-    if (address !== "") this.#link(address).tell(word, value);
+  tell(session: string, word: "look" | "key", value: number | string): void {
+    this.#link(session)?.tell(word, value);
   }
 
   /** A claim of ours is gone: whoever waits for that hears of it. */
@@ -86,20 +86,31 @@ export class Peers {
     const late = new Promise<void>((resolve) => timer = setTimeout(resolve, patience));
     await Promise.race([Promise.all([...this.#links.values()].map((link) => link.told())), late]);
     clearTimeout(timer!);
-    this.#server?.close();
-    for (const socket of this.#incoming) socket.destroy();
-    for (const link of this.#links.values()) link.close();
-    if (this.#address !== "") removeSocket(this.#address);
+    this.end();
   }
 
-  #link(address: string): Link {
-    let link = this.#links.get(address);
-    if (link === undefined) {
-      link = new Link(address, (ending) => {
-        if (this.#links.get(address) === link) this.#links.delete(address);
-        if (ending === "dead") this.#host.dead(address);
-      });
-      this.#links.set(address, link);
+  /** Ends at once. */
+  end(): void {
+    this.#mute = true;
+    this.#server?.close();
+    for (const socket of this.#incoming) socket.destroy();
+    for (const link of [...this.#links.values()]) link.close();
+    for (const seq of [...this.#waiting.keys()]) this.gone(seq);
+    removeSocket(this.#self.folder, idOf(this.#self.session));
+  }
+
+  #link(session: string): Link | undefined {
+    let link = this.#links.get(session);
+    if (link === undefined && !this.#mute) {
+      try {
+        link = new Link(socketOf(this.#self.folder, idOf(session)), () => {
+          if (this.#links.get(session) === link) this.#links.delete(session);
+          this.#host.unheard(session);
+        });
+        this.#links.set(session, link);
+      } catch {
+        // There is no way to its socket.
+      }
     }
     return link;
   }
@@ -115,18 +126,19 @@ export class Peers {
     };
   }
 
-  async #listen(place: Place): Promise<void> {
-    const address = newAddress(place);
-    prepare(place);
+  async #listen(): Promise<void> {
+    const path = socketOf(this.#self.folder, idOf(this.#self.session));
     const server = createServer((socket) => this.#serve(socket));
     server.unref();
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(address, resolve);
+      // A worker of `node:cluster` would share the one of its primary otherwise.
+      server.listen({ path, exclusive: true }, resolve);
     });
     server.on("error", () => {}); // a connection that could not be accepted; its peer sees it end
+    if (this.#self.shared) chmodSync(path, 0o660);
     this.#server = server;
-    this.#address = address;
+    if (this.#mute) server.close(); // it has ended meanwhile
   }
 
   #serve(socket: Socket): void {
@@ -149,12 +161,5 @@ export class Peers {
         else gone();
       }
     });
-  }
-
-  /** Looks after what processes that were killed have left behind. */
-  async #sweep(place: Place): Promise<void> {
-    for (const address of settled(place)) {
-      if (await isDead(address)) this.#host.dead(address);
-    }
   }
 }

@@ -1,13 +1,21 @@
 import type { LossReason, Watcher } from "../../internal/backend.ts";
 import { BackendError } from "../../internal/errors.ts";
 import { Looks } from "../../internal/looks.ts";
-import { removeSocket } from "./address.ts";
 import type { Claims, Row } from "./claims.ts";
+import type { LockFile } from "./file.ts";
+import { idOf } from "./life.ts";
+import type { Ending } from "./link.ts";
+import { type Lookout, Lookouts } from "./lookout.ts";
 import { Peers } from "./peers.ts";
-import { type Change, Transactions } from "./transactions.ts";
+import { removeSocket } from "./sockets.ts";
+import { type Change, type Owner as FileOwner, Transactions } from "./transactions.ts";
 
 /** Milliseconds that closing takes at most: what it could not tidy up costs others a look, no more. */
 const PATIENCE = 1_000;
+/** Milliseconds between two looks for those who cannot be told: what has changed is noticed as late as that. */
+const UNHEARD = 50;
+/** For those who are told: a process that has no descriptor left, or is gone at once, tells nobody. */
+const HEARD = 1_000;
 
 /** A claim of this process that stands in the file, as far as the process knows. */
 export interface Place {
@@ -33,35 +41,39 @@ export interface Owner {
 }
 
 /**
- * The part of one backend object in a lock file: its connection to it, the address where other
- * processes reach it, and what it knows of its own claims.
+ * The part of one backend object in a lock file: its connection to it, the way to other processes, and
+ * what it knows of its own claims.
  */
-export class Session {
+export class Session implements FileOwner {
   /** To the file. */
   readonly transactions: Transactions;
   /** Keeps the order of claims that look first and others. */
   readonly looks: Looks = new Looks();
+  /** For who waits for a process that cannot be heard. */
+  readonly lookouts: Lookouts;
   readonly #path: string;
   readonly #owners = new Set<Owner>();
   readonly #places = new Map<number, Place>();
   readonly #watchers = new Map<string, Set<Watcher>>();
-  readonly #burials = new Map<string, Promise<void>>();
-  #peers: Promise<Peers> | undefined;
+  readonly #watches: Lookouts;
+  readonly #burials = new Map<string, Promise<boolean>>();
+  #peers: Peers | undefined;
+  #ready: Promise<void> | undefined;
+  #looking: (() => void) | undefined;
   #leases = 0;
 
   constructor(path: string) {
     this.#path = path;
-    this.transactions = new Transactions(
-      path,
-      (keys, claims) => this.#telling(keys, claims),
-      () => this.#replaced(),
-    );
+    this.transactions = new Transactions(path, this);
+    this.lookouts = new Lookouts(this.transactions, UNHEARD);
+    this.#watches = new Lookouts(this.transactions, HEARD);
   }
 
-  /** The way to other processes; opened when first needed, once the file has been found usable. */
-  get peers(): Promise<Peers> {
-    return this.#peers ??= this.#listen().catch((error) => {
-      this.#peers = undefined;
+  /** Resolves once the file has been found usable, and others can reach this process if ever they can. */
+  ready(): Promise<void> {
+    // One for all who ask, so that they go on in the order in which they came.
+    return this.#ready ??= this.#open().catch((error) => {
+      this.#ready = undefined;
       throw error;
     });
   }
@@ -82,33 +94,41 @@ export class Session {
   }
 
   /** A claim of ours does not stand there any more. */
-  gone(seq: number, peers: Peers, why?: LossReason): void {
+  gone(seq: number, why?: LossReason): void {
     const place = this.#places.get(seq);
     this.#places.delete(seq);
     if (place !== undefined) place.owner.gone(place, why);
-    peers.gone(seq);
+    this.#peers?.gone(seq);
   }
 
   /** Takes a claim out, whoever's it is, and has its owner and all who wait for it told. */
-  remove(row: Row, { claims, changed, after }: Change, peers: Peers): void {
+  remove(row: Row, { claims, changed, after }: Change): void {
     if (!claims.remove(row)) return;
     changed.add(row.key);
+    const own = row.session === claims.session;
     after.push(() => {
-      if (row.session === peers.address) void this.look(row.seq).catch(() => {});
-      else if (!this.#burials.has(row.session)) peers.tell(row.session, "look", row.seq);
+      if (own) void this.look(row.seq).catch(() => {});
+      else if (!this.#burials.has(row.session)) this.#peers?.tell(row.session, "look", row.seq);
     });
   }
 
   /** Those before a claim as they are to be: what has expired is removed. */
-  ahead(key: string, limit: number, change: Change, peers: Peers, seq?: number): Row[] {
+  ahead(key: string, limit: number, change: Change, seq?: number): Row[] {
     const { claims } = change;
     for (;;) {
       const rows = claims.ahead(key, limit, seq);
       const expired = rows.filter((row) => claims.expired(row));
       for (const row of rows) claims.shorten(row);
       if (expired.length === 0) return rows;
-      for (const row of expired) this.remove(row, change, peers);
+      for (const row of expired) this.remove(row, change);
     }
+  }
+
+  /** Calls `then` once, when the claim is gone or its process cannot be heard. Returns the cancellation. */
+  wait({ session, seq }: Row, then: (ending: Ending) => void): () => void {
+    if (this.#peers !== undefined) return this.#peers.wait(session, seq, then);
+    queueMicrotask(() => then("gone")); // the file is gone, and all claims with it
+    return () => {};
   }
 
   /** A claim of ours may have been taken out by somebody else. */
@@ -119,37 +139,37 @@ export class Session {
       return claims.find(place.key, place.id) === undefined ? claims.loss(place) : undefined;
     });
     // Its owner may have released it, or have found out, in the meantime.
-    if (why !== undefined && this.#places.has(seq)) this.gone(seq, await this.peers, why);
+    if (why !== undefined && this.#places.has(seq)) this.gone(seq, why);
   }
 
-  /** Removes all that a process has left behind that is proven to have ended. */
-  bury(address: string): Promise<void> {
-    let burial = this.#burials.get(address);
+  /** Removes all that a session has left behind, if it is proven to have ended. Whether it is. */
+  buryIfDead(session: string): Promise<boolean> {
+    let burial = this.#burials.get(session);
     if (burial === undefined) {
-      burial = this.#bury(address).finally(() => this.#burials.delete(address));
-      this.#burials.set(address, burial);
+      burial = this.#buryIfDead(session).finally(() => this.#burials.delete(session));
+      this.#burials.set(session, burial);
     }
     return burial;
   }
 
   /** Reports changes of a key's queue by whichever process. */
   async watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
-    const { address } = await this.peers;
-    if (address === "") {
-      const what = `Cannot watch locks in ${JSON.stringify(this.#path)}: no socket can be opened beside it`;
-      throw new BackendError(`${what} or in the folder for temporary files. Make one of them writable`, {
-        retryable: false,
-      });
-    }
+    await this.ready();
     const watchers = this.#watchers.get(key) ?? new Set();
     this.#watchers.set(key, watchers.add(watcher));
     const forget = (): boolean => {
       if (!watchers.delete(watcher) || watchers.size > 0) return false;
       if (this.#watchers.get(key) === watchers) this.#watchers.delete(key);
+      if (this.#watchers.size === 0) this.#lookAway();
       return true;
     };
     try {
-      await this.transactions.write(({ claims }) => claims.addWatcher(key, address), { durable: false });
+      const begin = ({ claims }: Change) => {
+        claims.addWatcher(key, claims.session);
+        return claims.version;
+      };
+      const version = await this.transactions.write(begin, { durable: false });
+      if (watchers.has(watcher)) await this.#lookOut(version);
     } catch (error) {
       forget();
       throw error;
@@ -158,76 +178,111 @@ export class Session {
       [Symbol.asyncDispose]: async () => {
         if (!forget()) return;
         await this.transactions.write(({ claims }) => {
-          if (!this.#watchers.has(key)) claims.removeWatcher(key, address);
+          if (!this.#watchers.has(key)) claims.removeWatcher(key, claims.session);
         }, { durable: false });
       },
     };
   }
 
   async close(): Promise<void> {
-    const peers = await this.#peers?.catch(() => undefined);
-    if (peers !== undefined && this.#watchers.size > 0) {
+    this.#lookAway();
+    if (this.#watchers.size > 0) {
       this.#watchers.clear();
-      // Without its socket file nobody could tell that these are nobody's.
-      const { address } = peers;
       const call = { signal: AbortSignal.timeout(PATIENCE), timeout: PATIENCE };
-      const forget = ({ claims }: Change) => claims.removeWatchers(address);
+      const forget = ({ claims }: Change) => claims.removeWatchers(claims.session);
       await this.transactions.write(forget, { durable: false, call }).catch(() => {});
     }
-    await peers?.close(PATIENCE);
+    await this.#peers?.close(PATIENCE);
+    this.#peers = this.#ready = undefined;
     this.transactions.end();
   }
 
-  async #listen(): Promise<Peers> {
-    await this.transactions.read(() => {});
-    return await Peers.listen(this.#path, {
+  opened({ life, sharing, path }: LockFile): void {
+    const { session } = life;
+    this.#peers = new Peers({ folder: `${path}-peers`, session, shared: sharing.shared }, {
       has: (seq) => this.#places.has(seq),
       look: (seq) => void this.look(seq).catch(() => {}),
       changed: (key) => this.#changed(key),
-      dead: (address) => void this.bury(address).catch(() => {}),
+      unheard: (peer) => void this.buryIfDead(peer).catch(() => {}),
     });
+    // Later: it is of use to others only.
+    queueMicrotask(() => void this.#sweep(life.session).catch(() => {}));
   }
 
-  async #bury(address: string): Promise<void> {
-    const peers = await this.peers;
-    await this.transactions.write((change) => {
-      for (const row of change.claims.ofSession(address)) this.remove(row, change, peers);
-      change.claims.removeWatchers(address);
-    }, { durable: false });
-    // Not before: without it nobody else could tell that the process has ended.
-    removeSocket(address);
-  }
-
-  /** Whom to tell that queues have changed: looked up within the transaction, told after it. */
-  #telling(keys: readonly string[], claims: Claims): () => void {
+  /** Looked up within the transaction, told after it. */
+  telling(keys: readonly string[], claims: Claims): () => void {
+    const { session: own } = claims;
     const sessions = keys.map((key) => claims.watchers(key));
     return () =>
       keys.forEach((key, index) => {
-        if (sessions[index]!.length > 0) void this.#tell(key, sessions[index]!);
+        for (const session of sessions[index]!) {
+          if (session === own) this.#changed(key);
+          else this.#peers?.tell(session, "key", key);
+        }
       });
   }
 
-  async #tell(key: string, sessions: readonly string[]): Promise<void> {
-    const peers = await this.peers;
-    for (const session of sessions) {
-      if (session === peers.address) this.#changed(key);
-      else peers.tell(session, "key", key);
-    }
-  }
-
-  #changed(key: string): void {
-    for (const watcher of [...this.#watchers.get(key) ?? []]) watcher.changed();
-  }
-
   /** Somebody has removed the file. What it said is not true any more; there may be a new one. */
-  #replaced(): void {
+  replaced(): void {
     const error = new BackendError(
       `Cannot go on with the lock file ${JSON.stringify(this.#path)}: it was removed`,
     );
     const watchers = [...this.#watchers.values()].flatMap((some) => [...some]);
     this.#watchers.clear();
+    this.#lookAway();
     this.#places.clear();
     for (const owner of [...this.#owners]) owner.revoked();
+    this.#peers?.end();
+    this.#peers = this.#ready = undefined;
     for (const watcher of watchers) watcher.failed(error);
+  }
+
+  async #open(): Promise<void> {
+    await this.transactions.read(() => {});
+    await this.#peers?.reachable;
+  }
+
+  async #buryIfDead(session: string): Promise<boolean> {
+    if (!await this.transactions.read((claims) => claims.isDead(session))) return false;
+    await this.transactions.write((change) => {
+      for (const row of change.claims.ofSession(session)) this.remove(row, change);
+      change.claims.removeWatchers(session);
+      // Not before: without its file nobody else could tell that the session has ended.
+      change.after.push(() => this.#removeTraces(session, change.claims));
+    }, { durable: false });
+    return true;
+  }
+
+  #removeTraces(session: string, claims: Claims): void {
+    claims.bury(session);
+    removeSocket(`${this.#path}-peers`, idOf(session));
+  }
+
+  /** Looks after what sessions that have ended have left behind. */
+  async #sweep(own: string): Promise<void> {
+    const gone = await this.transactions.read((claims) => claims.session === own ? claims.endedSessions() : []);
+    for (const session of gone) await this.buryIfDead(session);
+  }
+
+  /** Watches look as well, for what nobody tells them. */
+  async #lookOut(version: number): Promise<void> {
+    const lookouts = await this.#peers?.reachable ? this.#watches : this.lookouts;
+    if (this.#looking !== undefined || this.#watchers.size === 0) return;
+    const lookout: Lookout = {
+      version,
+      seen: () => {
+        for (const key of [...this.#watchers.keys()]) this.#changed(key);
+      },
+    };
+    this.#looking = lookouts.add(lookout);
+  }
+
+  #lookAway(): void {
+    this.#looking?.();
+    this.#looking = undefined;
+  }
+
+  #changed(key: string): void {
+    for (const watcher of [...this.#watchers.get(key) ?? []]) watcher.changed();
   }
 }

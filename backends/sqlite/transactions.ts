@@ -1,6 +1,6 @@
 import type { Call } from "../../internal/backend.ts";
 import { Claims } from "./claims.ts";
-import { fault, isBusy } from "./faults.ts";
+import { fault, isBusy, refusal } from "./faults.ts";
 import { LockFile } from "./file.ts";
 
 /** What is done within a transaction, and what is to follow once it is committed. */
@@ -23,7 +23,19 @@ export interface WriteOptions {
   readonly call?: Call;
 }
 
+/** Whose transactions they are. */
+export interface Owner {
+  /** A file has been opened, and a session in it begun. */
+  opened(file: LockFile): void;
+  /** Looks up, within the transaction, who is to hear of changed queues. Returns how to tell them. */
+  telling(keys: readonly string[], claims: Claims): () => void;
+  /** The file is no longer the one that everything was written to, and that session has ended. */
+  replaced(): void;
+}
+
 interface Job extends WriteOptions {
+  /** When it was asked for, by the monotonic clock. */
+  readonly since: number;
   readonly run: (change: Change) => unknown;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (reason: unknown) => void;
@@ -39,45 +51,40 @@ const BATCH = 256;
  */
 export class Transactions {
   readonly #path: string;
-  readonly #told: (keys: readonly string[], claims: Claims) => () => void;
-  readonly #replaced: () => void;
+  readonly #owner: Owner;
   readonly #jobs: Job[] = [];
   #file: LockFile | undefined;
   #running = false;
   #ending = false;
   #durable: boolean | undefined;
 
-  /**
-   * `tell` looks up, within the transaction, who is to hear of changed queues, and returns how to tell
-   * them. `replaced`: the file is no longer the one that everything was written to.
-   */
-  constructor(
-    path: string,
-    tell: (keys: readonly string[], claims: Claims) => () => void,
-    replaced: () => void,
-  ) {
+  constructor(path: string, owner: Owner) {
     this.#path = path;
-    this.#told = tell;
-    this.#replaced = replaced;
+    this.#owner = owner;
   }
 
   /** Looks. Readers and a writer do not disturb each other; only opening and recovery do. */
   async read<T>(look: (claims: Claims) => T, call?: Call): Promise<T> {
-    for (;;) {
+    for (const since = performance.now();;) {
       try {
-        return look(new Claims(this.#open()));
+        const file = this.#open();
+        const found = look(new Claims(file));
+        // Of another file by now, perhaps.
+        if (!this.#isReplaced(file)) return found;
       } catch (error) {
         if (!isBusy(error)) throw this.#failed(error);
+        await breath();
       }
-      await breath();
       call?.signal.throwIfAborted();
+      if (this.#isTooLate(since, call)) throw lockedByOthers(this.#path);
     }
   }
 
   /** Makes a change, or fails without a trace; after an error in the commit itself that is unknown. */
   write<T>(run: (change: Change) => T, options: WriteOptions): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#jobs.push({ run, resolve: resolve as (answer: unknown) => void, reject, ...options });
+      const since = performance.now();
+      this.#jobs.push({ run, since, resolve: resolve as (answer: unknown) => void, reject, ...options });
       if (!this.#running) void this.#run();
     });
   }
@@ -92,7 +99,7 @@ export class Transactions {
     const file = this.#file;
     this.#file = undefined;
     this.#durable = undefined;
-    file?.database.close();
+    file?.close();
   }
 
   async #run(): Promise<void> {
@@ -103,6 +110,7 @@ export class Transactions {
       const batch = this.#jobs.slice(0, BATCH);
       try {
         const answers = this.#transact(batch);
+        if (answers === undefined) continue; // in another file now
         this.#jobs.splice(0, batch.length);
         batch.forEach(({ resolve }, index) => resolve(answers[index]));
       } catch (error) {
@@ -121,10 +129,11 @@ export class Transactions {
     this.#ending = false;
   }
 
-  #transact(batch: readonly Job[]): unknown[] {
+  /** `undefined`: it was done in a file that is not the one at the path any more. */
+  #transact(batch: readonly Job[]): unknown[] | undefined {
     const file = this.#open();
     const durable = batch.some((job) => job.durable);
-    if (durable !== this.#durable) file.database.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`);
+    if (durable !== this.#durable) file.exec(`PRAGMA synchronous = ${durable ? "FULL" : "NORMAL"}`);
     this.#durable = durable;
     file.run("BEGIN IMMEDIATE");
     let answers: unknown[];
@@ -134,42 +143,57 @@ export class Transactions {
       const change: Change = { claims, after: [], changed: new Set() };
       answers = batch.map(({ run }) => run(change));
       after = change.after;
-      if (change.changed.size > 0) after.push(this.#told([...change.changed], claims));
+      if (change.changed.size > 0) after.push(this.#owner.telling([...change.changed], claims));
       file.run("COMMIT");
     } catch (error) {
-      if (file.database.isTransaction) file.run("ROLLBACK");
+      file.rollback();
       throw error;
     }
+    if (this.#isReplaced(file)) return undefined;
     for (const follow of after) follow();
     return answers;
   }
 
   #dropAbandoned(): void {
-    const kept = this.#jobs.splice(0).filter(({ call, reject }) => {
+    const kept = this.#jobs.splice(0).filter(({ call, since, reject }) => {
       if (call?.signal.aborted) reject(call.signal.reason);
-      return !call?.signal.aborted;
+      else if (this.#isTooLate(since, call)) reject(lockedByOthers(this.#path));
+      else return true;
+      return false;
     });
     this.#jobs.push(...kept);
   }
 
-  /** The open file, if it is still the one at its path: a cleaner may have removed it under us. */
-  #open(): LockFile {
-    if (this.#file?.replaced) {
-      this.#close();
-      this.#replaced();
-    }
-    return this.#file ??= new LockFile(this.#path);
+  /** Whether the caller is about to give up: time to say why. */
+  #isTooLate(since: number, call: Call | undefined): boolean {
+    return call !== undefined && performance.now() - since > 0.9 * call.timeout;
   }
 
-  /** After an error the file is opened afresh, for somebody may have mended it. */
-  #failed(error: unknown): Error {
-    try {
-      this.#close();
-    } catch {
-      // It was no good any more.
+  #open(): LockFile {
+    if (this.#file === undefined) {
+      this.#file = new LockFile(this.#path);
+      this.#owner.opened(this.#file);
     }
+    return this.#file;
+  }
+
+  /** Looks after the fact whether it was done in the file that is at the path, see `file.ts`; if not, it is left. */
+  #isReplaced(file: LockFile): boolean {
+    if (!file.replaced) return false;
+    if (file === this.#file) this.#close();
+    this.#owner.replaced();
+    return true;
+  }
+
+  #failed(error: unknown): Error {
+    if (this.#file !== undefined) this.#isReplaced(this.#file);
     return fault(this.#path, error);
   }
+}
+
+function lockedByOthers(path: string): Error {
+  const what = "somebody else keeps it locked. Look for a program that has a transaction open in it";
+  return refusal(path, what, { retryable: true });
 }
 
 /** Writers take turns within milliseconds; at random, so that two do not meet again and again. */

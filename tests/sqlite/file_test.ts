@@ -141,7 +141,7 @@ describe("missing permissions are refused with what to do", () => {
   test("a file that cannot be written", async () => {
     await using scene = new Scene();
     await used(scene);
-    chmodSync(scene.folder, 0o777);
+    for (const folder of [scene.folder, `${scene.path}-peers`]) chmodSync(folder, 0o777);
     chmodSync(scene.path, 0o444);
     const before = readFileSync(scene.path);
     await unprivileged(() => refuses(scene, /read-only.*Make both writable/, true));
@@ -179,7 +179,7 @@ test("a refused file works once it has been mended, with the same backend object
   const lease = await scene.lease();
   await assert.rejects(lease.attempt(claim(), call), BackendError);
   writeFileSync(scene.path, "");
-  assert.deepEqual(await lease.attempt(claim(), call), { state: "granted", token: 1n });
+  assert.equal((await lease.attempt(claim(), call)).state, "granted");
 });
 
 describe("the file may be anywhere", () => {

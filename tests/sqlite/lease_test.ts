@@ -12,6 +12,9 @@ import { call, claim, Scene } from "./support.ts";
 
 const token = (outcome: Outcome | void): bigint => (outcome as Grant).token;
 
+const isRising = (tokens: readonly bigint[]): boolean =>
+  tokens.every((each, index) => index === 0 || each > tokens[index - 1]!);
+
 /** Changes the file behind everybody's back. */
 function sql(scene: Scene, statement: string): void {
   const database = new DatabaseSync(scene.path);
@@ -34,7 +37,24 @@ test("tokens rise over restarts, though nothing is left in the file", async () =
     }
     await lease.close(call);
   }
-  assert.deepEqual(tokens, [1n, 2n, 3n, 4n, 5n, 6n]);
+  assert.ok(isRising(tokens), tokens.join());
+});
+
+// Red if: what the file remembers is all that tokens rise by.
+test("tokens rise though the file was removed", async () => {
+  await using scene = new Scene();
+  const tokens: bigint[] = [];
+  for (let run = 0; run < 3; run++) {
+    await using backend = scene.backend();
+    const lease = await scene.lease(backend);
+    for (let count = 0; count < 5; count++) {
+      tokens.push(token(await lease.attempt(claim({ key: `holdfast/${count}` }), call)));
+    }
+    await lease.close(call);
+    await backend[Symbol.asyncDispose]();
+    rmSync(scene.path);
+  }
+  assert.ok(isRising(tokens), tokens.join());
 });
 
 // Red if: an expiry further away than the ttl is believed, or is not written down as what it is.
@@ -74,31 +94,12 @@ test("closing a lease hands on what it held", async () => {
   await using scene = new Scene();
   const [ours, theirs] = [await scene.lease(), await scene.lease()];
   const waiting = claim();
-  await ours.attempt(claim(), call);
+  const first = token(await ours.attempt(claim(), call));
   await theirs.attempt(waiting, call);
   const changed = theirs.changed(waiting, call);
   await sleep(20); // until it listens
   await ours.close(call);
-  assert.deepEqual(await changed, { state: "granted", token: 2n });
-});
-
-// Red if: nobody looks whether the path still leads to the open file.
-test("when the file is removed or replaced, everything in it is lost, and a new one is used", async () => {
-  for (const remove of [rmSync, (path: string) => renameSync(path, `${path}.old`)]) {
-    await using scene = new Scene();
-    const [ours, theirs] = [await scene.lease(), await scene.lease()];
-    const first = claim();
-    await ours.attempt(first, call);
-    first.progress = "entered";
-    remove(scene.path);
-    await theirs.attempt(claim(), call);
-    assert.deepEqual(scene.lost, []);
-    const outcomes = await ours.renew([first], call);
-    assert.deepEqual(scene.lost, [{ why: "revoked", id: undefined }]);
-    assert.deepEqual(outcomes.get(first.id), { state: "gone", why: "revoked" });
-    const again = await scene.lease();
-    assert.equal((await again.attempt(claim(), call)).state, "contended", "it is the file of the others now");
-  }
+  assert.ok(token(await changed) > first);
 });
 
 // Red if: a lock of SQLite is waited for without letting go of the event loop, or fails at once.
@@ -114,11 +115,7 @@ test("while another program writes, calls wait and the event loop goes on", asyn
   assert.ok(turns > 5, `${turns} turns of the event loop in 200 ms`);
   writer.exec("COMMIT");
   writer.close();
-  assert.deepEqual(
-    (await Promise.all(attempts)).map(token),
-    [2n, 3n, 4n],
-    "in the order they were asked for",
-  );
+  assert.ok(isRising((await Promise.all(attempts)).map(token)), "in the order they were asked for");
 });
 
 // Red if: an attempt that was given up while it waited for the file enters afterwards.
@@ -166,46 +163,43 @@ test("what a killed process leaves behind is removed by whoever finds out", asyn
   await using scene = new Scene();
   const lease = await scene.lease();
   await lease.attempt(claim({ key: "holdfast/other" }), call);
-  const sockets = () => readdirSync(`${scene.path}-peers`).length;
+  const traces = () => readdirSync(`${scene.path}-peers`).length; // a file and a socket each
   await using child = await Child.start(scene.path);
   await child.does("acquire", "k", { ttl: 120_000 });
-  assert.equal(sockets(), 2);
+  assert.equal(traces(), 4);
   child.signal("SIGKILL");
   await child.ended;
   assert.equal((await lease.attempt(claim({ wait: false }), call)).state, "granted");
-  assert.equal(sockets(), 1);
+  assert.equal(traces(), 2);
 });
 
-// Red if: a lock cannot be had, or be handed on, without sockets.
-test("where no socket can be opened, locks are handed on when asked for again", async () => {
+// Red if: what keeps a process from being heard keeps its locks from being handed on.
+test("where no socket can be had, locks are handed on and watched all the same", async () => {
   await using scene = new Scene();
-  writeFileSync(`${scene.path}-peers`, "in the way");
+  const long = join(scene.folder, "long".repeat(50), "locks.db"); // a socket's path cannot be as long
   const { TMPDIR } = process.env;
   process.env.TMPDIR = scene.path; // not a folder
   try {
-    const [a, b] = [scene.backend(), scene.backend()];
+    const [a, b] = [scene.backend(long), scene.backend(long)];
     const [ours, theirs] = [await scene.lease(a), await scene.lease(b)];
     const [first, second] = [claim(), claim()];
     await ours.attempt(first, call);
+    const told = Promise.withResolvers<void>();
+    await using _watch = await b.watch("holdfast/k", { changed: told.resolve, failed: told.reject }, call);
     assert.equal((await theirs.attempt(second, call)).state, "contended");
-    const heard = new AbortController();
-    const changed = theirs.changed(second, { signal: heard.signal, timeout: Infinity });
+    const changed = theirs.changed(second, { ...call, timeout: Infinity });
     await ours.release(first, call);
-    assert.equal(await Promise.race([changed, sleep(50, "silence")]), "silence");
-    heard.abort();
-    assert.deepEqual(await theirs.attempt(second, call), { state: "granted", token: 2n });
-    await assert.rejects(
-      a.watch("holdfast/k", { changed() {}, failed() {} }, call),
-      /no socket can be opened/,
-    );
+    assert.equal((await changed as Outcome).state, "granted");
+    await told.promise;
+    assert.deepEqual(readdirSync(`${long}-peers`).filter((name) => name.endsWith(".sock")), []);
   } finally {
     if (TMPDIR === undefined) delete process.env.TMPDIR;
     else process.env.TMPDIR = TMPDIR;
   }
 });
 
-// Red if: anything but a refused connection proves that a process has ended.
-test("a holder whose socket file was removed keeps its lock", async () => {
+// Red if: anything but the kernel's word for it proves that a process has ended.
+test("a holder whose traces were removed keeps its lock", async () => {
   await using scene = new Scene();
   await (await scene.lease()).attempt(claim(), call);
   const folder = `${scene.path}-peers`;
@@ -216,7 +210,7 @@ test("a holder whose socket file was removed keeps its lock", async () => {
   await other.attempt(waiting, call);
   const heard = new AbortController();
   const changed = other.changed(waiting, { signal: heard.signal, timeout: Infinity });
-  assert.equal(await Promise.race([changed, sleep(50, "silence")]), "silence");
+  assert.equal(await Promise.race([changed, sleep(200, "silence")]), "silence");
   heard.abort();
   assert.equal((await other.attempt(waiting, call)).state, "contended");
 });
@@ -251,5 +245,5 @@ test("a backend that was disposed of can be used again", async () => {
   await before.close(call);
   await backend[Symbol.asyncDispose]();
   const after = await scene.lease(backend);
-  assert.deepEqual(await after.attempt(claim(), call), { state: "granted", token: 2n });
+  assert.equal((await after.attempt(claim(), call)).state, "granted");
 });

@@ -1,0 +1,60 @@
+import process from "node:process";
+import { BackendError } from "../../internal/errors.ts";
+
+/** A value that a statement takes. */
+export type Value = string | number | null;
+/** A row that it answers. */
+export type Result = Record<string, Value>;
+
+/** What the SQLite modules of all runtimes have in common. */
+export interface Statement {
+  all(...values: Value[]): unknown[];
+  get(...values: Value[]): unknown;
+  run(...values: Value[]): { readonly changes: number | bigint };
+  /** Bun's: what it keeps open until it is collected otherwise. */
+  finalize?(): void;
+}
+
+/** A connection. It is closed if it is collected, so whoever needs it open keeps it. */
+export interface Database {
+  exec(sql: string): unknown;
+  prepare(sql: string): Statement;
+  close(): void;
+}
+
+type Constructor = new (path: string, options: Record<string, boolean>) => Database;
+
+/**
+ * Opens a file with the SQLite of the runtime: `bun:sqlite` on Bun, whose oldest versions have no
+ * `node:sqlite`, and `node:sqlite` elsewhere. One kind in all of a process: two copies of SQLite would undo
+ * each other's locks. Nothing is waited for: a busy file is an error.
+ */
+export function openDatabase(path: string, { readOnly }: { readOnly: boolean }): Database {
+  const name = "Bun" in globalThis ? "bun:sqlite" : "node:sqlite";
+  // Not imported: what is missing would be a riddle at the start of the program then.
+  const module = process.getBuiltinModule?.(name) as Record<string, Constructor> | undefined;
+  const Opened = module?.Database ?? module?.DatabaseSync;
+  if (Opened === undefined) {
+    throw new BackendError(
+      `Cannot use SQLite: this runtime has no ${name}. It takes Deno 2.7, Bun 1.3 or Node 24, or later`,
+      { retryable: false },
+    );
+  }
+  const database = new Opened(path, readOnly ? READS[name]! : WRITES[name]!);
+  try {
+    database.exec("PRAGMA busy_timeout = 0"); // on Deno it would be 5 s
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  return database;
+}
+
+const READS: Record<string, Record<string, boolean>> = {
+  "bun:sqlite": { readonly: true },
+  "node:sqlite": { readOnly: true },
+};
+const WRITES: Record<string, Record<string, boolean>> = {
+  "bun:sqlite": { readwrite: true, create: true },
+  "node:sqlite": {},
+};

@@ -1,0 +1,184 @@
+import { randomBytes } from "node:crypto";
+import { closeSync, openSync, readdirSync, statSync, unlinkSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { type Database, openDatabase } from "./database.ts";
+import { isBusy } from "./faults.ts";
+import { inode } from "./inode.ts";
+import type { Sharing } from "./sharing.ts";
+
+/** A session in the folder of sessions, as its file there tells. */
+export interface Trace {
+  /** Of its file. */
+  readonly name: string;
+  /** Which files it has open; see `file.ts`. */
+  readonly files: string;
+  /** Wall clock, milliseconds: after that it holds nothing. */
+  readonly until: number;
+}
+
+/**
+ * The proof that a session lives: a small file of its own, which it keeps locked by an open transaction. The
+ * kernel ends that lock with the process and not before, whatever the process does: computes, is stopped, has
+ * no file descriptor left. So whoever can read the file knows that its owner is gone; "busy" means alive, and
+ * every other answer means nothing and counts as alive.
+ *
+ * The name of the file tells which files the session has open, and its time of modification until when the
+ * session may hold a lock. A session is named after both its file and the inode of that, lest an unlocked copy
+ * be taken for it.
+ *
+ * A POSIX lock belongs to a process, not to a connection, and is gone when the process closes the locked file
+ * anywhere. SQLite minds that; so here the file is never opened by other means.
+ */
+export class Life {
+  /** Names the session in the lock file, and never another one. */
+  readonly session: string;
+  readonly #folder: string;
+  readonly #path: string;
+  readonly #database: Database;
+  #until = 0;
+  /** A file descriptor kept for looking at others when there is no other left. */
+  #spare: number | undefined;
+
+  /** Begins in a folder that exists. */
+  constructor(folder: string, files: string, sharing: Sharing) {
+    this.#folder = folder;
+    for (let tries = 1;; tries++) {
+      const name = `${randomBytes(8).toString("hex")}-${files}`;
+      this.#path = join(folder, name);
+      const database = openDatabase(this.#path, { readOnly: false });
+      try {
+        // Nothing is written; without a journal there is no second file either.
+        database.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+        // Whoever looked before that may have found it unlocked, and removed it.
+        const found = inode(this.#path);
+        if (found !== undefined) {
+          this.#database = database;
+          this.session = `${name}-${found.toString(36)}`;
+          break;
+        }
+        if (tries === TRIES) throw new Error(`${this.#path} is removed again and again`);
+      } catch (error) {
+        database.close();
+        remove(this.#path);
+        if (!isBusy(error) || tries === TRIES) throw error;
+        continue;
+      }
+      database.close();
+    }
+    sharing.adopt(this.#path);
+    this.#reserve();
+  }
+
+  /** Part of the name of the session that is its own, and a file name anywhere. */
+  get id(): string {
+    return idOf(this.session);
+  }
+
+  /** Lets others know that it may hold a lock until then. Not at each time: for some longer at once. */
+  holdsUntil(expires: number, ttl: number): void {
+    if (expires <= this.#until) return;
+    this.#until = expires + Math.max(1_000, ttl / 8);
+    const seconds = Math.ceil(this.#until / 1_000) + 1;
+    try {
+      utimesSync(this.#path, seconds, seconds);
+    } catch {
+      // Somebody has removed it: nobody can tell that this process ends, and nothing else is wrong.
+    }
+  }
+
+  /** Whether a session is proven to have ended. `then` is done while that is certain. */
+  isDead(session: string, then?: () => void): boolean {
+    const end = session.lastIndexOf("-");
+    const [path, expected] = [join(this.#folder, session.slice(0, end)), session.slice(end + 1)];
+    if (session === this.session || inode(path)?.toString(36) !== expected) return false;
+    return this.#isUnlocked(path, then);
+  }
+
+  /** Whether the session of a trace has ended. */
+  isOver({ name }: Trace): boolean {
+    const path = join(this.#folder, name);
+    return path !== this.#path && this.#isUnlocked(path);
+  }
+
+  /** What is left of a session that has ended is removed, and names no session any more. */
+  bury(session: string): void {
+    this.isDead(session, () => remove(join(this.#folder, session.slice(0, session.lastIndexOf("-")))));
+  }
+
+  /** The sessions of this folder but this one, living or not. */
+  *others(): Generator<Trace> {
+    for (const name of readdirSync(this.#folder)) {
+      const [, files] = /^[0-9a-f]{16}-(.*)$/.exec(name) ?? [];
+      const path = join(this.#folder, name);
+      if (files === undefined || path === this.#path) continue;
+      const until = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+      if (until !== undefined) yield { name, files, until };
+    }
+  }
+
+  /** The name by which the lock file knows the session of a trace; `undefined` if there is none any more. */
+  sessionOf({ name }: Trace): string | undefined {
+    const found = inode(join(this.#folder, name));
+    return found === undefined ? undefined : `${name}-${found.toString(36)}`;
+  }
+
+  /** Ends it, as the end of the process would. */
+  end(): void {
+    remove(this.#path);
+    this.#database.close();
+    if (this.#spare !== undefined) closeSync(this.#spare);
+    this.#spare = undefined;
+  }
+
+  #isUnlocked(path: string, then?: () => void): boolean {
+    const seen = look(path, then);
+    if (seen !== undefined || this.#spare === undefined) return seen === true;
+    closeSync(this.#spare);
+    this.#spare = undefined;
+    const again = look(path, then);
+    this.#reserve();
+    return again === true;
+  }
+
+  #reserve(): void {
+    try {
+      this.#spare = openSync(this.#folder, "r");
+    } catch {
+      // None left, or a system that does not open folders.
+    }
+  }
+}
+
+/** How often beginning is disturbed, by chance: a few times at most. */
+const TRIES = 10;
+
+/** The part of a session's name that is random. */
+export function idOf(session: string): string {
+  return session.slice(0, 16);
+}
+
+/** Whether nobody has the file locked; `undefined`: it cannot be told. */
+function look(path: string, then?: () => void): boolean | undefined {
+  const before = inode(path);
+  let database: Database | undefined;
+  try {
+    database = openDatabase(path, { readOnly: true });
+    // To read takes a lock too, but one that those who look have side by side.
+    database.exec("BEGIN; SELECT 1 FROM sqlite_schema");
+    if (inode(path) !== before) return undefined;
+    then?.();
+    return true;
+  } catch (error) {
+    return isBusy(error) ? false : undefined;
+  } finally {
+    database?.close();
+  }
+}
+
+function remove(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Somebody else has removed it.
+  }
+}
