@@ -46,9 +46,9 @@ export class Claims {
     return this.#file.life.session;
   }
 
-  /** Changes when another session has changed something. */
+  /** Another number whenever something has been changed, by whichever process. */
   get version(): number {
-    return this.#file.get("PRAGMA data_version")!.data_version as number;
+    return this.#file.commits + (this.#file.get("PRAGMA data_version")!.data_version as number);
   }
 
   /** Whether a session is proven to have ended. */

@@ -53,6 +53,8 @@ export class LockFile {
   readonly path: string;
   readonly life: Life;
   readonly sharing: Sharing;
+  /** How often this connection has changed something, which SQLite's own count leaves out. */
+  commits = 0;
   readonly #database: Database;
   readonly #statements = new Map<string, Statement>();
   readonly #files: string;

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "node:timers";
 import type { Transactions } from "./transactions.ts";
 
 /** Somebody who cannot be told, or may not be. */
@@ -6,7 +7,7 @@ export interface Lookout {
   version: number;
   /** The session whose end is of interest, if one is. */
   readonly session?: string;
-  /** Something has changed since that version, or that session has ended. */
+  /** Something has changed since that version; what a session had that has ended is gone by then. */
   seen(): void;
 }
 
@@ -16,13 +17,15 @@ export interface Lookout {
  */
 export class Lookouts {
   readonly #transactions: Transactions;
+  readonly #bury: (session: string) => Promise<boolean>;
   readonly #period: number;
   readonly #all = new Set<Lookout>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** The period is in milliseconds. */
-  constructor(transactions: Transactions, period: number) {
+  /** `bury` is `Session.buryIfDead`; the period is in milliseconds. */
+  constructor(transactions: Transactions, bury: (session: string) => Promise<boolean>, period: number) {
     this.#transactions = transactions;
+    this.#bury = bury;
     this.#period = period;
   }
 
@@ -46,17 +49,15 @@ export class Lookouts {
         this.#rest();
       });
     }, this.#period);
-    (this.#timer as { unref?(): void }).unref?.();
+    this.#timer.unref();
   }
 
   async #look(): Promise<void> {
-    const all = [...this.#all];
-    const sessions = new Set(all.map(({ session }) => session));
-    const { version, dead } = await this.#transactions.read((claims) => ({
-      version: claims.version,
-      dead: [...sessions].filter((session) => session !== undefined && claims.isDead(session)),
-    }));
-    const due = all.filter((lookout) => lookout.version !== version || dead.includes(lookout.session));
+    for (const session of new Set([...this.#all].map((lookout) => lookout.session))) {
+      if (session !== undefined) await this.#bury(session);
+    }
+    const version = await this.#transactions.read((claims) => claims.version);
+    const due = [...this.#all].filter((lookout) => lookout.version !== version);
     for (const lookout of due) lookout.version = version;
     this.#tell(due);
   }

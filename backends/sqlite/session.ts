@@ -13,7 +13,7 @@ import { type Change, type Owner as FileOwner, Transactions } from "./transactio
 /** Milliseconds that closing takes at most: what it could not tidy up costs others a look, no more. */
 const PATIENCE = 1_000;
 /** Milliseconds between two looks for those who cannot be told: what has changed is noticed as late as that. */
-const UNHEARD = 50;
+const UNHEARD = 25;
 /** For those who are told: a process that has no descriptor left, or is gone at once, tells nobody. */
 const HEARD = 1_000;
 
@@ -65,8 +65,9 @@ export class Session implements FileOwner {
   constructor(path: string) {
     this.#path = path;
     this.transactions = new Transactions(path, this);
-    this.lookouts = new Lookouts(this.transactions, UNHEARD);
-    this.#watches = new Lookouts(this.transactions, HEARD);
+    const bury = (session: string) => this.buryIfDead(session);
+    this.lookouts = new Lookouts(this.transactions, bury, UNHEARD);
+    this.#watches = new Lookouts(this.transactions, bury, HEARD);
   }
 
   /** Resolves once the file has been found usable, and others can reach this process if ever they can. */

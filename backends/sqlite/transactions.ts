@@ -145,6 +145,7 @@ export class Transactions {
       after = change.after;
       if (change.changed.size > 0) after.push(this.#owner.telling([...change.changed], claims));
       file.run("COMMIT");
+      file.commits++;
     } catch (error) {
       file.rollback();
       throw error;

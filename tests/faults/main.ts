@@ -7,6 +7,7 @@ import process from "node:process";
 import { installPackages } from "../runner/packages.ts";
 import { runtimes } from "../runner/runtimes.ts";
 import { install, NEEDS } from "../servers/install.ts";
+import { endings } from "./endings.ts";
 import { stores } from "./grounds.ts";
 import { applicable, type Failure, run } from "./matrix.ts";
 import { table } from "./table.ts";
@@ -25,11 +26,13 @@ for (const [turn, store] of chosen.entries()) {
   }));
   results.push(...await run(store, cells));
 }
-const text = table(results);
+const { text: ended, failures: robbed } = await endings(chosen.some(({ name }) => name === "sqlite"));
+const text = table(results) + ended;
 console.log(text);
+for (const failure of robbed) console.error(failure);
 const failures = results.filter((result): result is Failure => "error" in result);
 for (const { store, fault, runtime, error } of failures) {
   console.error(`${fault} on ${store} (${runtime}):`, error);
 }
 if (asked.length === 0) writeFileSync(new URL("./README.md", import.meta.url), text);
-process.exit(failures.length > 0 ? 1 : 0);
+process.exit(failures.length + robbed.length > 0 ? 1 : 0);

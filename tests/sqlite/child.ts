@@ -19,7 +19,18 @@ export interface Said {
   readonly released?: boolean;
   /** Milliseconds of a core that the process has used. */
   readonly cpu?: number;
+  readonly pid?: number;
   readonly error?: string;
+}
+
+/** How another process is started. */
+export interface ChildOptions {
+  /** Default: that of this process. */
+  readonly runtime?: Runtime;
+  /** What runs, of this folder. Default: `worker.ts` itself. */
+  readonly script?: "worker" | "cluster_primary" | "thread_host";
+  /** How many it may have open. */
+  readonly descriptors?: number;
 }
 
 /** Another process over the same lock file. */
@@ -30,28 +41,36 @@ export class Child implements AsyncDisposable {
   readonly #listeners = new Set<() => void>();
   readonly ended: Promise<number | null>;
   #calls = 0;
+  #pid = 0;
 
-  private constructor(runtime: Runtime, path: string) {
-    const worker = fileURLToPath(new URL("./worker.ts", import.meta.url));
+  private constructor(path: string, { runtime = own(), script = "worker", descriptors }: ChildOptions) {
+    const worker = fileURLToPath(new URL(`./${script}.ts`, import.meta.url));
     const args = runtime.name === "deno"
       ? ["run", "-A", "--no-check", "--quiet", worker, path]
       : [worker, path];
-    this.#process = spawn(runtime.binary, args, { stdio: ["pipe", "pipe", "inherit"] });
+    const command = [runtime.binary, ...args];
+    if (descriptors !== undefined) command.unshift("sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh");
+    this.#process = spawn(command[0]!, command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
     this.#process.stdin!.on("error", () => {});
     this.ended = new Promise((resolve) => this.#process.on("close", resolve));
     createInterface({ input: this.#process.stdout! }).on("line", (line) => this.#hear(JSON.parse(line)));
   }
 
-  /** Resolves once it listens. Without a runtime it has that of this process. */
-  static async start(path: string, runtime: Runtime = own()): Promise<Child> {
-    const child = new Child(runtime, path);
-    await child.hears("ready");
+  /** Resolves once it listens. */
+  static async start(path: string, options: ChildOptions = {}): Promise<Child> {
+    const child = new Child(path, options);
+    child.#pid = (await child.hears("ready")).pid!;
     return child;
   }
 
   /** One in each runtime. */
   static all(path: string): Promise<Child[]> {
-    return Promise.all(runtimes.map((runtime) => Child.start(path, runtime)));
+    return Promise.all(runtimes.map((runtime) => Child.start(path, { runtime })));
+  }
+
+  /** Of the process that does as it is told; with `cluster_primary.ts` that is the worker. */
+  get pid(): number {
+    return this.#pid;
   }
 
   /** Has it do something. */
@@ -87,6 +106,12 @@ export class Child implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.signal("SIGKILL");
+    try {
+      // A worker that has survived its primary.
+      if (this.#pid !== this.#process.pid) process.kill(this.#pid, "SIGKILL");
+    } catch {
+      // It has not.
+    }
     await this.ended;
   }
 
@@ -98,7 +123,8 @@ export class Child implements AsyncDisposable {
   }
 }
 
-function own(): Runtime {
+/** The runtime of this process. */
+export function own(): Runtime {
   const name = "Deno" in globalThis ? "deno" : "Bun" in globalThis ? "bun" : "node";
   return runtimes.find((runtime) => runtime.name === name)!;
 }

@@ -3,6 +3,7 @@
  * `{ id, at, ... }`, and reports what it hears in between without an id. Times are wall times with
  * fractions, so that processes can be compared.
  */
+import { existsSync, openSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { sqlite } from "../../backends/sqlite.ts";
@@ -44,6 +45,19 @@ async function act(name: string, key: string, options: object): Promise<Record<s
       await watch.ready;
       return {};
     }
+    case "block": { // until a file is there, and says so before
+      say({ heard: "blocking" });
+      while (!existsSync(key));
+      return {};
+    }
+    case "exhaust": { // its file descriptors
+      let count = 0;
+      try {
+        for (;; count++) openSync("/dev/null", "r");
+      } catch {
+        return { opened: count };
+      }
+    }
     case "exit": // without a word to anybody
       process.exit(0);
       break;
@@ -66,4 +80,4 @@ orders.on("line", async (line) => {
   const { id, act: name, key, options } = JSON.parse(line);
   say({ id, ...await act(name, key, options).catch((error) => ({ error: String(error) })) });
 });
-say({ heard: "ready" });
+say({ heard: "ready", pid: process.pid });
