@@ -41,14 +41,19 @@ const MEANINGS: readonly Meaning[] = [
   },
   {
     said: /no such (table|column)|has no column/i,
-    what: "its tables are not those of this version of Holdfast; it has been left as it is. Name another path",
+    what:
+      "its tables are not those of this version of Holdfast; it has been left as it is. Name another path",
   },
 ];
 
 /** Whether somebody else is writing at the moment: worth another try very soon. */
 export function isBusy(error: unknown): boolean {
-  return error instanceof Error && /^database (table |schema )?is locked/.test(error.message);
+  return error instanceof Unsettled ||
+    error instanceof Error && /^database (table |schema )?is locked/.test(error.message);
 }
+
+/** The file is being replaced at the moment: to be opened again. */
+export class Unsettled extends Error {}
 
 /** An error of SQLite or of the file system as ours. */
 export function fault(path: string, error: unknown): BackendError {

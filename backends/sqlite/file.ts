@@ -1,7 +1,7 @@
 import { mkdirSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Database, openDatabase, type Result, type Statement, type Value } from "./database.ts";
-import { refusal } from "./faults.ts";
+import { refusal, Unsettled } from "./faults.ts";
 import { inode } from "./inode.ts";
 import { Life } from "./life.ts";
 import { Sharing } from "./sharing.ts";
@@ -114,13 +114,14 @@ export class LockFile {
     return filesAt(this.path) !== this.#files;
   }
 
+  /** Ends the session, too. What it holds is to be given up before. */
   close(): void {
-    // Who leaves alone takes `-wal` and `-shm` along; nobody is to wait for a session that has other ones. But
-    // where they were replaced, it is still the one that others wait for.
+    // Who leaves alone takes `-wal` and `-shm` along: a newcomer must not take it for one who has lost them. But
+    // one who has is waited for until the end, and what was left of its claims is proven to be nobody's.
     const { replaced } = this;
     if (!replaced) this.life.end();
     this.#close();
-    if (replaced) this.life.end();
+    if (replaced) this.life.end({ leaveProof: true });
   }
 
   #close(): void {
@@ -165,7 +166,8 @@ export class LockFile {
     }
     const version = this.#pragma("user_version");
     if (version !== VERSION) {
-      const made = `it was made by another version of Holdfast (format ${version}, this one reads ${VERSION})`;
+      const made =
+        `it was made by another version of Holdfast (format ${version}, this one reads ${VERSION})`;
       throw refusal(this.path, `${made}. Use the same version in all processes, or name another path`);
     }
   }
@@ -216,7 +218,7 @@ export class LockFile {
     if (spoilt && databaseOf(filesAt(this.path)) === database) {
       for (const end of ["", "-wal", "-shm"]) removeFile(this.path + end);
     }
-    throw refusal(this.path, "it was removed or replaced while it was being opened", { retryable: true });
+    throw new Unsettled(`${this.path} was replaced while it was being opened`);
   }
 }
 

@@ -122,9 +122,9 @@ export class Life {
     return found === undefined ? undefined : `${name}-${found.toString(36)}`;
   }
 
-  /** Ends it, as the end of the process would. */
-  end(): void {
-    remove(this.#path);
+  /** Ends it; and leaves the proof of that, as the end of the process would, if claims may be left. */
+  end({ leaveProof = false } = {}): void {
+    if (!leaveProof) remove(this.#path);
     this.#database.close();
     if (this.#spare !== undefined) closeSync(this.#spare);
     this.#spare = undefined;

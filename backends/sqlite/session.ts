@@ -261,7 +261,9 @@ export class Session implements FileOwner {
 
   /** Looks after what sessions that have ended have left behind. */
   async #sweep(own: string): Promise<void> {
-    const gone = await this.transactions.read((claims) => claims.session === own ? claims.endedSessions() : []);
+    const gone = await this.transactions.read((claims) =>
+      claims.session === own ? claims.endedSessions() : []
+    );
     for (const session of gone) await this.buryIfDead(session);
   }
 

@@ -181,8 +181,10 @@ export class Transactions {
   /** Looks after the fact whether it was done in the file that is at the path, see `file.ts`; if not, it is left. */
   #isReplaced(file: LockFile): boolean {
     if (!file.replaced) return false;
-    if (file === this.#file) this.#close();
-    this.#owner.replaced();
+    if (file === this.#file) {
+      this.#owner.replaced(); // whoever believes to hold something in it hears of that first
+      this.#close();
+    }
     return true;
   }
 

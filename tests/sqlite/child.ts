@@ -44,13 +44,9 @@ export class Child implements AsyncDisposable {
   #pid = 0;
 
   private constructor(path: string, { runtime = own(), script = "worker", descriptors }: ChildOptions) {
-    const worker = fileURLToPath(new URL(`./${script}.ts`, import.meta.url));
-    const args = runtime.name === "deno"
-      ? ["run", "-A", "--no-check", "--quiet", worker, path]
-      : [worker, path];
-    const command = [runtime.binary, ...args];
-    if (descriptors !== undefined) command.unshift("sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh");
-    this.#process = spawn(command[0]!, command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
+    const words = command(script, path, runtime);
+    if (descriptors !== undefined) words.unshift("sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh");
+    this.#process = spawn(words[0]!, words.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
     this.#process.stdin!.on("error", () => {});
     this.ended = new Promise((resolve) => this.#process.on("close", resolve));
     createInterface({ input: this.#process.stdout! }).on("line", (line) => this.#hear(JSON.parse(line)));
@@ -121,6 +117,12 @@ export class Child implements AsyncDisposable {
     for (const listener of this.#listeners) listener();
     this.#listeners.clear();
   }
+}
+
+/** How a script of this folder is run. */
+export function command(script: string, path: string, { name, binary }: Runtime = own()): string[] {
+  const file = fileURLToPath(new URL(`./${script}.ts`, import.meta.url));
+  return [binary, ...(name === "deno" ? ["run", "-A", "--no-check", "--quiet"] : []), file, path];
 }
 
 /** The runtime of this process. */

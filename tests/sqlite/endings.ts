@@ -59,7 +59,11 @@ export const fates: readonly Fate[] = [
 ];
 
 /** All that can be lacking. */
-export const wants: readonly Want[] = ["nothing special", "no free descriptor", "a full backlog at the holder"];
+export const wants: readonly Want[] = [
+  "nothing special",
+  "no free descriptor",
+  "a full backlog at the holder",
+];
 
 /** One cell of the table. */
 export interface Cell {
@@ -98,7 +102,10 @@ export async function ending({ fate, want, asker: on, holder: of }: Cell): Promi
   await using holder = await Child.start(scene.path, { runtime: of, script: fate.script });
   const { token } = await holder.does("acquire", "k", LONG);
   const exhausted = want === "no free descriptor";
-  await using asker = await Child.start(scene.path, { runtime: on, descriptors: exhausted ? 200 : undefined });
+  await using asker = await Child.start(scene.path, {
+    runtime: on,
+    descriptors: exhausted ? 200 : undefined,
+  });
   await asker.does("tryAcquire", "another", LONG);
   if (exhausted) await asker.does("exhaust");
   const callers: Socket[] = [];

@@ -5,13 +5,17 @@ import { own } from "./child.ts";
 import { cells, tryAll } from "./endings.ts";
 
 // Red if: anything but the end of a holder frees its lock, or that does not, or a want of the one who asks does.
-test("only the end of a holder frees its lock before the ttl, whoever asks", { timeout: 300_000 }, async () => {
-  const chosen = cells.filter(({ asker }) => asker.name === own().name);
-  const results = await tryAll(chosen);
-  assert.equal(results.size, 21);
-  for (const [{ fate, want, holder }, result] of results) {
-    const what = `${fate.name} (${holder.name}), asked with ${want}`;
-    assert.ok(!(result instanceof Error), `${what}: ${result instanceof Error && result.stack}`);
-    assert.equal(result === "kept", !fate.ends, what);
-  }
-});
+test(
+  "only the end of a holder frees its lock before the ttl, whoever asks",
+  { timeout: 300_000 },
+  async () => {
+    const chosen = cells.filter(({ asker }) => asker.name === own().name);
+    const results = await tryAll(chosen);
+    assert.equal(results.size, 21);
+    for (const [{ fate, want, holder }, result] of results) {
+      const what = `${fate.name} (${holder.name}), asked with ${want}`;
+      assert.ok(!(result instanceof Error), `${what}: ${result instanceof Error && result.stack}`);
+      assert.equal(result === "kept", !fate.ends, what);
+    }
+  },
+);
