@@ -38,10 +38,10 @@ class DeferredBackend implements Backend {
   #backend(): Promise<Backend> {
     return this.#loading ??= this.#load().catch((cause) => {
       this.#loading = undefined;
-      throw new BackendError(
-        `Cannot load the ${this.name} backend: this runtime lacks what it needs. Make a LockManager over another one`,
-        { cause, retryable: false },
-      );
+      // What the backend itself says is to the point already; the rest is about its module.
+      if (cause instanceof BackendError) throw cause;
+      const why = `${cause?.message ?? cause}. If this runtime lacks what it needs, make a LockManager over another one`;
+      throw new BackendError(`Cannot load the ${this.name} backend: ${why}`, { cause, retryable: false });
     });
   }
 }

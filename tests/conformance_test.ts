@@ -1,17 +1,18 @@
-/** The conformance suite on every backend of `backends.ts`. */
-import { after, describe, test } from "node:test";
+/**
+ * The conformance suite on every backend of `backends.ts`. It runs on Deno 2.7 too, whose `node:test` has no
+ * `after`, and starts all tests of a `describe` at once: hence no `describe`, and a last test that cleans up.
+ */
+import { test } from "node:test";
 import { backends } from "./backends.ts";
 import { conformance, sideBySide } from "./conformance/mod.ts";
 
 /** Most of a case is waiting for a store, so many run at once. */
 const WIDTH = 32;
 
-for (const [name, open] of Object.entries(backends)) {
+for (const [backend, open] of Object.entries(backends)) {
   const harness = await open();
-  describe(`conformance of ${name}`, () => {
-    for (const { group, name, skip, run } of sideBySide(conformance(harness), WIDTH)) {
-      test(`${group}: ${name}`, { skip: skip ?? false, timeout: 150_000 }, run);
-    }
-    after(async () => await harness[Symbol.asyncDispose]?.());
-  });
+  for (const { group, name, skip, run } of sideBySide(conformance(harness), WIDTH)) {
+    test(`${backend}, ${group}: ${name}`, { skip: skip ?? false, timeout: 150_000 }, run);
+  }
+  test(`${backend}: what was started for it ends`, async () => await harness[Symbol.asyncDispose]?.());
 }

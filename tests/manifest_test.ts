@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { OLDEST } from "./runner/oldest.ts";
 
 interface Manifest {
   readonly name: string;
@@ -16,6 +17,7 @@ interface DenoJson extends Manifest {
 }
 interface PackageJson extends Manifest {
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly engines: Readonly<Record<string, string>>;
 }
 
 const deno: DenoJson = JSON.parse(read("deno.json"));
@@ -45,6 +47,21 @@ test("every entry point is in the README, and the README names no other", () => 
   const named = new Set(read("README.md").match(/@holdfast\/lock(\/[a-z]+)*/g));
   const real = entries.map(([name]) => name.replace(/^\./, deno.name));
   assert.deepEqual([...named].sort(), real.sort());
+});
+
+test("the oldest version of each runtime is the same wherever it is promised, and is the one tested", () => {
+  const { deno, bun, node } = OLDEST;
+  const [text, refusal] = ["README.md", "backends/sqlite/database.ts"].map(read);
+  assert.ok(
+    text!.includes(`\nDeno ${deno.promised}, Bun ${bun.promised}, Node ${node.promised} or later.\n`),
+  );
+  assert.ok(
+    refusal!.includes(`Deno ${deno.promised}, Bun ${bun.promised} or Node ${node.promised}, or later`),
+  );
+  assert.deepEqual(npm.engines, { bun: `>=${bun.promised}`, node: `>=${node.promised}` });
+  for (const { promised, version } of [deno, bun, node]) {
+    assert.ok(version.startsWith(`${promised}.`), `${version} is tested for ${promised}`);
+  }
 });
 
 test("the lock file names no registry", () => {

@@ -34,13 +34,8 @@ export function openDatabase(path: string, { readOnly }: { readOnly: boolean }):
   // Not imported: what is missing would be a riddle at the start of the program then.
   const module = process.getBuiltinModule?.(name) as Record<string, Constructor> | undefined;
   const Opened = module?.Database ?? module?.DatabaseSync;
-  if (Opened === undefined) {
-    throw new BackendError(
-      `Cannot use SQLite: this runtime has no ${name}. It takes Deno 2.7, Bun 1.3 or Node 24, or later`,
-      { retryable: false },
-    );
-  }
-  const database = new Opened(path, readOnly ? READS[name]! : WRITES[name]!);
+  if (Opened === undefined) throw tooOld(`has no ${name}`);
+  const database = opened(Opened, path, (readOnly ? READS : WRITES)[name]!);
   try {
     database.exec("PRAGMA busy_timeout = 0"); // on Deno it would be 5 s
   } catch (error) {
@@ -48,6 +43,22 @@ export function openDatabase(path: string, { readOnly }: { readOnly: boolean }):
     throw error;
   }
   return database;
+}
+
+function opened(Opened: Constructor, path: string, options: Record<string, boolean>): Database {
+  try {
+    return new Opened(path, options);
+  } catch (error) {
+    if (error instanceof TypeError) throw tooOld("opens no file like this", error); // Deno 2.2
+    throw error;
+  }
+}
+
+function tooOld(what: string, cause?: unknown): BackendError {
+  return new BackendError(
+    `Cannot use SQLite: this runtime ${what}. It takes Deno 2.7, Bun 1.3 or Node 24, or later`,
+    { retryable: false, ...(cause !== undefined && { cause }) },
+  );
 }
 
 const READS: Record<string, Record<string, boolean>> = {

@@ -37,7 +37,7 @@ const MEANINGS: readonly Meaning[] = [
   {
     said: /unable to open|^(EACCES|EPERM|ENOTDIR|EEXIST|EISDIR|ENAMETOOLONG|ELOOP)$|authoriz/i,
     what: "it cannot be opened. Give this user permission to read and write the file and its folder, " +
-      "or name another path",
+      "or name another path (instead of the default one: HOLDFAST_DB)",
   },
   {
     said: /no such (table|column)|has no column/i,
@@ -91,13 +91,19 @@ export function refusal(
   return new BackendError(message, { retryable, ...(cause !== undefined && { cause }) });
 }
 
+/** How many an open lock file takes: its three, the one that proves life, its socket, and one in reserve. */
+const DESCRIPTORS = 6;
+
 function descriptorsExhausted(path: string): boolean {
+  const opened: number[] = [];
   try {
     // Never the file itself: closing it here would end SQLite's locks on it.
-    closeSync(openSync(dirname(path), "r"));
+    while (opened.length < DESCRIPTORS) opened.push(openSync(dirname(path), "r"));
     return false;
   } catch (error) {
     return /^(EMFILE|ENFILE)$/.test((error as NodeJS.ErrnoException).code ?? "");
+  } finally {
+    for (const each of opened) closeSync(each);
   }
 }
 

@@ -56,6 +56,7 @@ export class Lookouts {
     for (const session of new Set([...this.#all].map((lookout) => lookout.session))) {
       if (session !== undefined) await this.#bury(session);
     }
+    if (this.#all.size === 0) return; // the file may be closed by now
     const version = await this.#transactions.read((claims) => claims.version);
     const due = [...this.#all].filter((lookout) => lookout.version !== version);
     for (const lookout of due) lookout.version = version;

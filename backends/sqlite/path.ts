@@ -7,7 +7,13 @@ import { BackendError } from "../../internal/errors.ts";
 /** Where the locks of this user are if nobody says otherwise: the same file for every runtime. */
 export function defaultPath(): string {
   const named = variable("HOLDFAST_DB");
-  return named ? absolutePath(named) : join(stateFolder(), "holdfast", "locks.db");
+  if (!named) return join(stateFolder(), "holdfast", "locks.db");
+  try {
+    return absolutePath(named);
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new BackendError(`Cannot use HOLDFAST_DB. ${cause.message}`, { cause, retryable: false });
+  }
 }
 
 /**
@@ -19,14 +25,15 @@ export function absolutePath(path: string | URL): string {
   if (typeof path !== "string") throw new TypeError(`Expected a path to be a string or a URL, got ${path}`);
   if (path.trim() === "") throw unusable(path, "it is empty. Leave it out for the default one");
   if (path.includes("\0")) throw unusable(path, "no path has a NUL in it");
-  if (path === ":memory:") throw unusable(path, "use memory() of @holdfast/lock/memory instead");
+  if (/^(file:)?:memory:$/i.test(path)) throw unusable(path, "use memory() of @holdfast/lock/memory instead");
   if (/^file:/i.test(path)) return ofUrl(new URL(path, pathToFileURL(resolve("x"))), path);
   const [scheme] = /^[a-z][a-z\d+.-]+:/i.exec(path) ?? [];
   if (scheme !== undefined) {
     throw unusable(path, `"${scheme}" is not what a path begins with; if it is its name, write "./${path}"`);
   }
   if (/[/\\]$/.test(path)) throw unusable(path, "it names a folder. Name a file");
-  if (path === "~" || path.startsWith("~/")) return join(home(), path.slice(1));
+  if (path === "~") throw unusable(path, "it names a folder. Name a file");
+  if (path.startsWith("~/")) return join(home(), path.slice(1));
   if (path.startsWith("~")) {
     throw unusable(path, `only the own home folder has a short name; if it is a name, write "./${path}"`);
   }
@@ -38,10 +45,10 @@ function ofUrl(url: URL, named: string): string {
   if (url.search || url.hash) {
     throw unusable(named, `a file's URL has no ${url.search || url.hash}; write %3F for "?", %23 for "#"`);
   }
+  if (url.host) throw unusable(named, "expected a local file, and the URL names a host");
   if (url.pathname.endsWith("/")) throw unusable(named, "it names a folder. Name a file");
-  const path = fileURLToPath(url);
-  if (path.includes("\0")) throw unusable(named, "no path has a NUL in it");
-  return path;
+  if (/%00/.test(url.pathname)) throw unusable(named, "no path has a NUL in it");
+  return fileURLToPath(url);
 }
 
 function unusable(path: string, why: string): TypeError {

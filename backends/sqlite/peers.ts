@@ -1,5 +1,5 @@
 import { chmodSync } from "node:fs";
-import { createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { idOf } from "./life.ts";
 import { type Ending, hear, Link } from "./link.ts";
 import { removeSocket, socketOf } from "./sockets.ts";
@@ -71,6 +71,27 @@ export class Peers {
   /** Tells another process something that it must hear, as long as both live. */
   tell(session: string, word: "look" | "key", value: number | string): void {
     this.#link(session)?.tell(word, value);
+  }
+
+  /**
+   * Whether somebody takes connections for a session, which proves that it lives. Its lock may be gone all the
+   * same: POSIX drops it when the process closes the locked file anywhere, as a program does that copies its own
+   * data folder. Not to be connected to means nothing.
+   */
+  answers(session: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (this.#mute) return resolve(false);
+      try {
+        const socket = connect(socketOf(this.#self.folder, idOf(session)), () => {
+          socket.destroy();
+          resolve(true);
+        });
+        socket.unref();
+        socket.on("error", () => resolve(false));
+      } catch {
+        resolve(false);
+      }
+    });
   }
 
   /** A claim of ours is gone: whoever waits for that hears of it. */

@@ -135,7 +135,7 @@ export class Session implements FileOwner {
   /** A claim of ours may have been taken out by somebody else. */
   async look(seq: number): Promise<void> {
     const place = this.#places.get(seq);
-    if (place === undefined) return;
+    if (place === undefined || this.#peers === undefined) return;
     const why = await this.transactions.read((claims) => {
       return claims.find(place.key, place.id) === undefined ? claims.loss(place) : undefined;
     });
@@ -207,7 +207,7 @@ export class Session implements FileOwner {
       unheard: (peer) => void this.buryIfDead(peer).catch(() => {}),
     });
     // Later: it is of use to others only.
-    queueMicrotask(() => void this.#sweep(life.session).catch(() => {}));
+    queueMicrotask(() => this.#peers !== undefined && void this.#sweep().catch(() => {}));
   }
 
   /** Looked up within the transaction, told after it. */
@@ -244,7 +244,13 @@ export class Session implements FileOwner {
   }
 
   async #buryIfDead(session: string): Promise<boolean> {
-    if (!await this.transactions.read((claims) => claims.isDead(session))) return false;
+    const peers = this.#peers;
+    if (peers === undefined || !await this.transactions.read((claims) => claims.isDead(session))) {
+      return false;
+    }
+    if (await peers.answers(session)) return false;
+    // Never by opening the file again: this goes on behind a session, which may have closed meanwhile.
+    if (this.#peers !== peers) return false;
     await this.transactions.write((change) => {
       for (const row of change.claims.ofSession(session)) this.remove(row, change);
       change.claims.removeWatchers(session);
@@ -260,11 +266,9 @@ export class Session implements FileOwner {
   }
 
   /** Looks after what sessions that have ended have left behind. */
-  async #sweep(own: string): Promise<void> {
-    const gone = await this.transactions.read((claims) =>
-      claims.session === own ? claims.endedSessions() : []
-    );
-    for (const session of gone) await this.buryIfDead(session);
+  async #sweep(): Promise<void> {
+    const ended = await this.transactions.read((claims) => claims.endedSessions());
+    for (const session of ended) await this.buryIfDead(session);
   }
 
   /** Watches look as well, for what nobody tells them. */

@@ -56,6 +56,8 @@ export class Transactions {
   #file: LockFile | undefined;
   #running = false;
   #ending = false;
+  /** How often it was closed for good. */
+  #ended = 0;
   #durable: boolean | undefined;
 
   constructor(path: string, owner: Owner) {
@@ -65,8 +67,9 @@ export class Transactions {
 
   /** Looks. Readers and a writer do not disturb each other; only opening and recovery do. */
   async read<T>(look: (claims: Claims) => T, call?: Call): Promise<T> {
-    for (const since = performance.now();;) {
+    for (const [since, ended] = [performance.now(), this.#ended];;) {
       try {
+        if (ended !== this.#ended) throw new Error("it was closed meanwhile");
         const file = this.#open();
         const found = look(new Claims(file));
         // Of another file by now, perhaps.
@@ -91,6 +94,7 @@ export class Transactions {
 
   /** Closes the file, once what was asked for is done. A later call opens it again. */
   end(): void {
+    this.#ended++;
     if (this.#running) this.#ending = true;
     else this.#close();
   }

@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { sqlite } from "../../backends/sqlite.ts";
+import { openDatabase, type Result } from "../../backends/sqlite/database.ts";
 import { holders } from "../../internal/queue.ts";
 import type { Harness } from "../conformance/mod.ts";
 
@@ -21,9 +21,10 @@ export async function harness(): Promise<Harness> {
 
 /** Deletes the rows of the holders, as an operator would with `sqlite3`. */
 function revoke(path: string, key: string): void {
-  const database = new DatabaseSync(path);
+  const database = openDatabase(path, { readOnly: false });
   database.exec("PRAGMA busy_timeout = 1000");
-  const queue = database.prepare(`SELECT seq, "limit" FROM claims WHERE key = ? ORDER BY seq`).all(key);
+  const statement = database.prepare(`SELECT seq, "limit" FROM claims WHERE key = ? ORDER BY seq`);
+  const queue = statement.all(key) as Result[];
   const held = holders(queue.map(({ limit }) => ({ limit: Number(limit) })));
   for (const { seq } of queue.slice(0, held)) {
     database.prepare("DELETE FROM claims WHERE key = ? AND seq = ?").run(key, seq!);

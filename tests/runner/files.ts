@@ -7,7 +7,7 @@ import { ROOT } from "./packages.ts";
 const STORES = ["memory", "sqlite", "redis", "redlock", "etcd", "zookeeper", "consul"];
 
 /** What takes minutes goes first, so that a run does not end with waiting for one file. */
-const LONG = /conformance|faults|clients|simulation/;
+const LONG = /conformance|faults|clients|simulation|oldest/;
 
 /** The stores of this run: those of the names in `BACKENDS` ("etcd-cluster" is etcd), or all. */
 export function chosenStores(): string[] {

@@ -24,16 +24,20 @@ export interface Job {
   readonly file: string;
   /** The only one to run on; all of the run, if it is not said. */
   readonly backend: string | undefined;
+  /** Milliseconds after which it is ended, if not {@linkcode LIMIT}. */
+  readonly limit?: number;
 }
 
 /** Runs the file; `live` lets it write to the terminal itself, and `output` is empty then. */
-export async function run({ runtime, file, backend }: Job, live: boolean): Promise<Result> {
+export async function run({ runtime, file, backend, limit = LIMIT }: Job, live: boolean): Promise<Result> {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-report-"));
   const report = join(folder, "report.xml");
   const start = performance.now();
   try {
-    const env = { ...process.env, ...(backend !== undefined && { BACKENDS: backend }) };
-    const { code, output } = await execute(runtime, runtime.args(file, report), live, env);
+    // A Node that finds this variable would take itself for a part of the run that set it.
+    const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
+    const env = { ...inherited, ...(backend !== undefined && { BACKENDS: backend }) };
+    const { code, output } = await execute(runtime, runtime.args(file, report), live, env, limit);
     const counts = count(existsSync(report) ? readFileSync(report, "utf8") : "");
     // A file that does not load or end, or a hook that throws, need not be a test in the report.
     const unreported = code !== 0 && counts.failed === 0;
@@ -53,6 +57,7 @@ function execute(
   args: readonly string[],
   live: boolean,
   env: NodeJS.ProcessEnv,
+  limit: number,
 ): Promise<{ code: number | null; output: string }> {
   const child = spawn(runtime.binary, args, {
     cwd: ROOT,
@@ -65,9 +70,9 @@ function execute(
   }
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
-      output += `\nkilled: it has not ended after ${LIMIT / 1_000} s\n`;
+      output += `\nkilled: it has not ended after ${limit / 1_000} s\n`;
       child.kill("SIGKILL");
-    }, LIMIT);
+    }, limit);
     child.once("error", reject);
     child.once("exit", (code, signal) => {
       clearTimeout(timer);

@@ -202,6 +202,7 @@ async function mirror(): Promise<string> {
   throw new Error(`Cannot tell the machine's Debian mirror from its apt sources:\n${targets}`);
 }
 
-function cacheFolder(): string {
+/** Where the tests keep what they have installed without the machine's own package manager. */
+export function cacheFolder(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "holdfast-tests");
 }

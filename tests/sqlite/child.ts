@@ -29,6 +29,8 @@ export interface ChildOptions {
   readonly runtime?: Runtime;
   /** What runs, of this folder. Default: `worker.ts` itself. */
   readonly script?: "worker" | "cluster_primary" | "thread_host";
+  /** Milliseconds; see the manager's option. */
+  readonly retryFor?: number;
   /** How many it may have open. */
   readonly descriptors?: number;
 }
@@ -40,15 +42,24 @@ export class Child implements AsyncDisposable {
   readonly #heard: Said[] = [];
   readonly #listeners = new Set<() => void>();
   readonly ended: Promise<number | null>;
+  readonly #over: Promise<never>;
   #calls = 0;
   #pid = 0;
 
-  private constructor(path: string, { runtime = own(), script = "worker", descriptors }: ChildOptions) {
+  private constructor(
+    path: string,
+    { runtime = own(), script = "worker", descriptors, retryFor }: ChildOptions,
+  ) {
     const words = command(script, path, runtime);
+    if (retryFor !== undefined) words.push(`${retryFor}`);
     if (descriptors !== undefined) words.unshift("sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh");
     this.#process = spawn(words[0]!, words.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
     this.#process.stdin!.on("error", () => {});
     this.ended = new Promise((resolve) => this.#process.on("close", resolve));
+    this.#over = this.ended.then((code) => {
+      throw new Error(`The process has ended with ${this.#process.signalCode ?? `status ${code}`}`);
+    });
+    this.#over.catch(() => {});
     createInterface({ input: this.#process.stdout! }).on("line", (line) => this.#hear(JSON.parse(line)));
   }
 
@@ -69,12 +80,18 @@ export class Child implements AsyncDisposable {
     return this.#pid;
   }
 
-  /** Has it do something. */
-  async does(act: string, key = "k", options: object = {}): Promise<Said> {
+  /** Has it do something. That it may end instead is nobody's concern who does not look at the answer. */
+  does(act: string, key = "k", options: object = {}): Promise<Said> {
+    const answer = this.#does(act, key, options);
+    answer.catch(() => {});
+    return answer;
+  }
+
+  async #does(act: string, key: string, options: object): Promise<Said> {
     const id = ++this.#calls;
     const answer = new Promise<Said>((resolve) => this.#answers.set(id, resolve));
     this.#process.stdin!.write(`${JSON.stringify({ id, act, key, options })}\n`);
-    const said = await answer;
+    const said = await Promise.race([answer, this.#over]);
     if (said.error !== undefined) throw new Error(said.error);
     return said;
   }

@@ -35,7 +35,32 @@ export const fates: readonly Fate[] = [
       return Promise.resolve(() => Promise.resolve(void process.kill(holder.pid, "SIGCONT")));
     },
   },
+  {
+    name: "another manager of its process opened and closed",
+    ends: false,
+    async bring(holder) {
+      await holder.does("visit");
+      return async () => {};
+    },
+  },
+  {
+    name: "a sibling thread terminated",
+    ends: false,
+    script: "thread_host",
+    async bring(holder) {
+      await holder.does("terminate", "sibling");
+      return async () => {};
+    },
+  },
   { name: "killed", ends: true, bring: kill },
+  {
+    name: "exited without a word",
+    ends: true,
+    bring(holder) {
+      holder.does("exit").catch(() => {});
+      return Promise.resolve(async () => {});
+    },
+  },
   { name: "cluster worker killed", ends: true, script: "cluster_primary", bring: kill },
   {
     name: "its primary killed, while the worker computes",
@@ -123,8 +148,8 @@ export async function ending({ fate, want, asker: on, holder: of }: Cell): Promi
       for (let count = 0; count < 20; count++) await refused(asker);
       if (await Promise.race([waiting, sleep(10, undefined)])) throw new Error("A living holder was robbed");
       await goOn();
-      // A worker whose primary is gone has nobody left to tell what it sees.
-      if (fate.script === undefined && !(await holder.does("look", "k")).held) {
+      // A worker whose primary is gone ends once it has the time.
+      if (fate.script !== "cluster_primary" && !(await holder.does("look", "k")).held) {
         throw new Error("The holder has lost its lock");
       }
       return "kept";

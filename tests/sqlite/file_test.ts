@@ -7,7 +7,8 @@ import process from "node:process";
 import { DatabaseSync } from "node:sqlite";
 import { describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { defaultPath } from "../../backends/sqlite/path.ts";
+import { sqlite } from "../../backends/sqlite.ts";
+import { absolutePath, defaultPath } from "../../backends/sqlite/path.ts";
 import { BackendError } from "../../mod.ts";
 import { call, claim, Scene } from "./support.ts";
 
@@ -227,6 +228,81 @@ describe("the file may be anywhere", () => {
       assert.equal(defaultPath(), join(homedir(), ".local/state/holdfast/locks.db"));
     } finally {
       set({ HOLDFAST_DB, XDG_STATE_HOME });
+    }
+  });
+
+  const here = (name: string) => join(process.cwd(), name);
+  const meant: [given: string | URL, path: string][] = [
+    ["/a/b.db", "/a/b.db"],
+    ["b.db", here("b.db")],
+    ["./b.db", here("b.db")],
+    ["../b.db", join(process.cwd(), "..", "b.db")],
+    ["~/b.db", join(homedir(), "b.db")],
+    ["file:./dev.db", here("dev.db")],
+    ["file:dev.db", here("dev.db")],
+    ["file:///a/b%20c.db", "/a/b c.db"],
+    ["FILE:/a/b.db", "/a/b.db"],
+    [new URL("file:///a/b.db"), "/a/b.db"],
+    ["./:memory:", here(":memory:")],
+    ["./~", here("~")],
+    ["./redis:x", here("redis:x")],
+    ["/a/redis://x", "/a/redis:/x"],
+  ];
+  test("what can be meant is accepted", { skip: process.platform === "win32" && "paths of its own" }, () => {
+    for (const [given, path] of meant) assert.equal(absolutePath(given), path, String(given));
+  });
+
+  // Red if: a file of an odd name appears where a program was started, and is nobody else's lock.
+  const refused: [given: unknown, says: RegExp][] = [
+    ["", /empty/],
+    ["  ", /empty/],
+    [":memory:", /memory\(\)/],
+    ["~", /folder/],
+    ["~/", /folder/],
+    ["~other/x.db", /home folder/],
+    ["folder/", /folder/],
+    ["file:///folder/", /folder/],
+    ["file:x.db?mode=memory", /mode=memory/],
+    ["file:x.db?cache=shared", /cache=shared/],
+    ["file:x.db#y", /#y/],
+    ["file::memory:", /memory\(\)/],
+    ["file:///a%00b", /NUL/],
+    ["a\0b", /NUL/],
+    ["redis://127.0.0.1", /"redis:"/],
+    ["sqlite:x.db", /"sqlite:"/],
+    ["https://example.com/x.db", /"https:"/],
+    [new URL("https://example.com/x.db"), /URL of a file/],
+    [new URL("file://host/x.db"), /local/],
+    [null, /got null/],
+    [7, /got 7/],
+    [{ path: "x" }, /string or a URL/],
+  ];
+  test("what cannot is refused by name, and nothing is made", async () => {
+    await using scene = new Scene();
+    const before = process.cwd();
+    process.chdir(scene.folder);
+    try {
+      for (const [given, says] of refused) {
+        assert.throws(() => sqlite(given as string), (error: unknown) => {
+          assert.ok(error instanceof TypeError, `${given}: ${error}`);
+          assert.match(error.message, says, String(given));
+          return true;
+        });
+      }
+      assert.deepEqual(readdirSync(scene.folder), []);
+    } finally {
+      process.chdir(before);
+    }
+  });
+
+  test("a variable that names none is an error for good, and says which", () => {
+    const { HOLDFAST_DB } = process.env;
+    process.env.HOLDFAST_DB = ":memory:";
+    try {
+      assert.throws(() => sqlite(), { code: "backend", retryable: false, message: /HOLDFAST_DB.*:memory:/ });
+    } finally {
+      if (HOLDFAST_DB === undefined) delete process.env.HOLDFAST_DB;
+      else process.env.HOLDFAST_DB = HOLDFAST_DB;
     }
   });
 

@@ -215,6 +215,19 @@ test("a holder whose traces were removed keeps its lock", async () => {
   assert.equal((await other.attempt(waiting, call)).state, "contended");
 });
 
+// Red if: a file by the name of a session is taken for that session's own.
+test("an unlocked copy in the place of a holder's proof of life proves nothing", async () => {
+  await using scene = new Scene();
+  await (await scene.lease()).attempt(claim(), call);
+  const folder = `${scene.path}-peers`;
+  const name = readdirSync(folder).find((each) => !each.endsWith(".sock"))!;
+  writeFileSync(join(folder, "copy"), "");
+  renameSync(join(folder, "copy"), join(folder, name));
+  rmSync(join(folder, `${name.slice(0, 16)}.sock`)); // nor does anybody answer there
+  const other = await scene.lease();
+  assert.equal((await other.attempt(claim({ wait: false }), call)).state, "contended");
+});
+
 // Red if: something of a disposed backend stays open or in the file.
 test("a backend that is disposed of leaves only the file", async () => {
   await using scene = new Scene();

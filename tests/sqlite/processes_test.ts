@@ -1,7 +1,10 @@
 /** What processes that share a lock file see of each other. Each test names what makes it go red. */
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runtimes } from "../runner/runtimes.ts";
 import { Child } from "./child.ts";
 import { Scene } from "./support.ts";
 
@@ -175,4 +178,36 @@ test("a watch sees the end of a lock whose process leaves right after it", async
   const { at: left } = await holder.does("close");
   const { at } = await watcher.hears("unlocked");
   assert.ok(at - left < SOON, `${at - left} ms after it`);
+});
+
+// Red if: a lock on a file is all that proves life. POSIX drops it when its process closes that file anywhere.
+test("a holder that reads all the files of its data folder keeps its lock", async () => {
+  await using scene = new Scene();
+  for (const runtime of runtimes) {
+    await using holder = await Child.start(scene.path, { runtime });
+    await using other = await Child.start(scene.path);
+    await holder.does("acquire", runtime.name, LONG);
+    await holder.does("backup");
+    assert.equal((await other.does("tryAcquire", runtime.name, LONG)).held, false, runtime.name);
+    holder.does("block", join(scene.folder, "never")).catch(() => {});
+    await holder.hears("blocking");
+    assert.equal((await other.does("tryAcquire", runtime.name, LONG)).held, false, runtime.name);
+  }
+});
+
+// Red if: who opens a file that others are just closing takes it for another one; or a session that has closed
+// opens the file again for what still goes on behind it, and stays.
+test("processes that open and close all the time exclude each other, and leave nothing", async () => {
+  await using scene = new Scene();
+  const times = 40;
+  writeFileSync(`${scene.path}.count`, "0 0");
+  const children = await Child.all(scene.path);
+  try {
+    await Promise.all(children.map((child) => child.does("churn", "k", { times })));
+    const [count] = readFileSync(`${scene.path}.count`, "utf8").split(" ");
+    assert.equal(Number(count), times * children.length);
+    assert.deepEqual(readdirSync(`${scene.path}-peers`), []);
+  } finally {
+    for (const child of children) await child[Symbol.asyncDispose]();
+  }
 });

@@ -3,16 +3,18 @@
  * `{ id, at, ... }`, and reports what it hears in between without an id. Times are wall times with
  * fractions, so that processes can be compared.
  */
-import { existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { sqlite } from "../../backends/sqlite.ts";
 import { type Lock, LockManager } from "../../mod.ts";
 
-const [path] = process.argv.slice(2);
-const manager = new LockManager(sqlite(path));
+const [path, retryFor] = process.argv.slice(2) as [string, string?];
+const manager = new LockManager(sqlite(path), retryFor === undefined ? {} : { retryFor: Number(retryFor) });
 manager.addEventListener("waiting", ({ key }) => say({ heard: "waiting", key }));
 const locks = new Map<string, Lock>();
+const descriptors: number[] = [];
 const at = () => performance.timeOrigin + performance.now();
 
 function say(line: Record<string, unknown>): void {
@@ -50,13 +52,49 @@ async function act(name: string, key: string, options: object): Promise<Record<s
       while (!existsSync(key));
       return {};
     }
-    case "exhaust": { // its file descriptors
-      let count = 0;
+    case "exhaust": { // its file descriptors, but for some
       try {
-        for (;; count++) openSync("/dev/null", "r");
+        for (;;) descriptors.push(openSync("/dev/null", "r"));
       } catch {
-        return { opened: count };
+        for (const each of descriptors.splice(0, Number(key) || 0)) closeSync(each);
+        return {};
       }
+    }
+    case "relent":
+      for (const each of descriptors.splice(0)) closeSync(each);
+      return {};
+    case "churn": { // opens, counts under the lock, and closes, so many times
+      const { times } = options as { times: number };
+      for (let time = 0; time < times; time++) {
+        await using other = new LockManager(sqlite(path));
+        await using lock = await other.acquire(key);
+        const [count, token] = readFileSync(`${path}.count`, "utf8").split(" ").map(BigInt) as [
+          bigint,
+          bigint,
+        ];
+        if (lock.token <= token) throw new Error(`Token ${lock.token} after ${token}`);
+        await undefined;
+        writeFileSync(`${path}.count`, `${count + 1n} ${lock.token}`);
+      }
+      return {};
+    }
+    case "visit": { // by another manager, which closes then
+      await using other = new LockManager(sqlite(path));
+      return got("visited", await other.tryAcquire(key));
+    }
+    case "backup": { // as a program does that copies its own data folder
+      for (const name of readdirSync(dirname(path), { recursive: true, encoding: "utf8" })) {
+        const file = join(dirname(path), name);
+        if (statSync(file).isFile()) readFileSync(file);
+      }
+      return {};
+    }
+    case "become": { // another user, of a group, with a umask that leaves nobody else a right
+      const [uid, gid] = key.split(":").map(Number) as [number, number];
+      process.umask(0o077);
+      process.setegid!(gid);
+      process.seteuid!(uid);
+      return {};
     }
     case "exit": // without a word to anybody
       process.exit(0);

@@ -1,0 +1,244 @@
+/** The process and the machine around the file: rights, descriptors, users, runtimes that allow little. */
+import assert from "node:assert/strict";
+import { execFile, execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, test } from "node:test";
+import { promisify } from "node:util";
+import { fileURLToPath } from "node:url";
+import { openDatabase } from "../../backends/sqlite/database.ts";
+import { LockManager } from "../../mod.ts";
+import { ROOT } from "../runner/packages.ts";
+import { runtimes } from "../runner/runtimes.ts";
+import { Child } from "./child.ts";
+import { Scene } from "./support.ts";
+
+const LONG = { ttl: 120_000 };
+const isRoot = process.geteuid?.() === 0;
+
+function canMount(): boolean {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-"));
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", folder], { stdio: "ignore" });
+    execFileSync("umount", [folder]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmdirSync(folder);
+  }
+}
+
+describe("out of file descriptors", () => {
+  for (const runtime of runtimes) {
+    // Red if: something that fails in the background is handled by nobody, or a want that passes counts as final.
+    test(`the first lock of a ${runtime.name} process fails by name, and works once some are free`, async () => {
+      // Deno takes two for itself after a while, and panics if there are none (2.9: ext/signals, whatever it runs).
+      for (let free = runtime.name === "deno" ? 3 : 0; free <= 9; free++) {
+        await using scene = new Scene();
+        await using child = await Child.start(scene.path, { runtime, descriptors: 150, retryFor: 0 });
+        await child.does("exhaust", `${free}`);
+        const first = await child.does("tryAcquire", "k", LONG).catch((error) => error);
+        if (first instanceof Error) {
+          assert.match(first.message, /no file descriptor left.*ulimit -n/, `${free} free`);
+        } else assert.ok(first.held);
+        await child.does("relent");
+        if (first instanceof Error) assert.ok((await child.does("tryAcquire", "k", LONG)).held);
+        await child.does("release", "k");
+        await child.does("close");
+      }
+    });
+  }
+});
+
+describe("a fault that passes is waited for, and named if it does not pass", () => {
+  // Red if: a transaction that another program has left open is an answer that never came.
+  test("a foreign writer", async () => {
+    await using scene = new Scene();
+    await using locks = new LockManager(scene.backend(), { retryFor: 0, ttl: 3_000 });
+    await (await locks.acquire("k")).release();
+    const writer = openDatabase(scene.path, { readOnly: false });
+    writer.exec("BEGIN IMMEDIATE");
+    await assert.rejects(locks.acquire("k"), {
+      code: "backend",
+      retryable: true,
+      message: /somebody else keeps it locked/,
+    });
+    writer.exec("COMMIT");
+    writer.close();
+    await (await locks.acquire("k")).release();
+  });
+
+  // Red if: a full disk is final, does not say so, or costs a lock that is held.
+  test("a full disk", { skip: canMount() ? false : "only the superuser can make a small disk" }, async () => {
+    await using scene = new Scene();
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=300k", "tmpfs", scene.folder]);
+    try {
+      await using locks = new LockManager(scene.backend(), { retryFor: 0, metadata: "x".repeat(4_000) });
+      const held = await locks.acquire("k");
+      const filler = openSync(join(scene.folder, "filler"), "w");
+      assert.throws(() => {
+        for (;;) writeSync(filler, new Uint8Array(1_024));
+      }, /ENOSPC/);
+      closeSync(filler);
+      await assert.rejects(async () => {
+        for (let count = 0; count < 100; count++) await locks.acquire(`${count}`);
+      }, { code: "backend", retryable: true, message: /its disk is full. Free some space/ });
+      rmSync(join(scene.folder, "filler"));
+      await (await locks.acquire("again")).release();
+      await held.renew();
+      assert.equal(await held.release(), true);
+      await locks.close();
+    } finally {
+      execFileSync("umount", ["--lazy", scene.folder]);
+    }
+  });
+});
+
+describe(
+  "a folder for several users",
+  { skip: isRoot ? false : "only the superuser can become others" },
+  () => {
+    const [A, B, GROUP] = [41_001, 41_002, 41_999];
+
+    for (const runtime of runtimes) {
+      // Red if: what one user makes cannot be used by the other, whatever the umask.
+      test(`of mode 2770 is shared by its group, on ${runtime.name}`, async () => {
+        await using scene = new Scene();
+        chmodSync(scene.folder, 0o755);
+        const path = join(scene.folder, "shared", "locks.db");
+        mkdirSync(join(scene.folder, "shared"));
+        chownSync(join(scene.folder, "shared"), 0, GROUP);
+        chmodSync(join(scene.folder, "shared"), 0o2770);
+        await using a = await Child.start(path, { runtime });
+        await using b = await Child.start(path, { runtime });
+        await a.does("become", `${A}:${GROUP}`);
+        await b.does("become", `${B}:${GROUP}`);
+        await a.does("acquire", "k", LONG);
+        assert.equal((await b.does("tryAcquire", "k", LONG)).held, false);
+        await b.does("watch", "k");
+        const next = b.does("acquire", "k", LONG);
+        await b.hears("waiting");
+        await a.does("release", "k");
+        assert.ok((await next).held);
+        await b.does("release", "k");
+        await a.does("acquire", "k", LONG);
+        const heir = b.does("acquire", "k", LONG);
+        await b.hears("waiting");
+        a.signal("SIGKILL");
+        assert.ok((await heir).held, "and sees that the other has ended");
+        for (const name of readdirSync(join(scene.folder, "shared"), { recursive: true, encoding: "utf8" })) {
+          const { mode, gid } = statSync(join(scene.folder, "shared", name));
+          assert.equal(gid, GROUP, name);
+          assert.equal(mode & 0o077, name.endsWith("-peers") ? 0o070 : 0o060, `${name}: ${mode.toString(8)}`);
+        }
+      });
+    }
+
+    // Red if: somebody else's file is refused without saying why, or what to do.
+    test("of one user refuses another one with a sentence", async () => {
+      await using scene = new Scene();
+      chmodSync(scene.folder, 0o777);
+      await using a = await Child.start(scene.path);
+      await using b = await Child.start(scene.path);
+      await a.does("become", `${A}:${A}`);
+      await b.does("become", `${B}:${B}`);
+      await a.does("acquire", "k", LONG);
+      await assert.rejects(
+        b.does("tryAcquire", "k", LONG),
+        /belongs to another user \(uid 41001\).*Several users/,
+      );
+    });
+
+    // Red if: what the superuser makes in a user's folder locks that user out.
+    test("of one user is still that user's after the superuser was there", async () => {
+      await using scene = new Scene();
+      chownSync(scene.folder, A, A);
+      await using root = await Child.start(scene.path);
+      await root.does("acquire", "k", LONG);
+      await using user = await Child.start(scene.path);
+      await user.does("become", `${A}:${A}`);
+      assert.equal((await user.does("tryAcquire", "k", LONG)).held, false);
+      root.signal("SIGKILL");
+      await root.ended;
+      assert.ok((await user.does("tryAcquire", "k", LONG)).held);
+    });
+  },
+);
+
+describe("a runtime that allows little", () => {
+  const script = fileURLToPath(new URL("./restricted.ts", import.meta.url));
+  const [deno, , node] = runtimes.map(({ binary }) => binary) as [string, string, string];
+  const run = promisify(execFile);
+
+  // Red if: more is needed than the documentation says; a second start is not like the first.
+  test("Deno: reading and writing one folder is enough for the conformance suite", async () => {
+    await using scene = new Scene();
+    const rights = [`--allow-read=${scene.folder}`, `--allow-write=${scene.folder}`];
+    for (const suite of ["once", "once", "conformance"]) {
+      const args = ["run", "--no-prompt", "--no-check", "--quiet", ...rights, script, scene.path, suite];
+      const { stdout } = await run(deno, args);
+      assert.match(stdout, /^passed [1-9]\d*, failed 0$/m, stdout);
+    }
+  });
+
+  test("Deno: the default file takes the right to read three variables", async () => {
+    await using scene = new Scene();
+    const rights = ["--allow-env=HOLDFAST_DB,XDG_STATE_HOME,HOME"];
+    for (const flag of ["read", "write"]) rights.push(`--allow-${flag}=${scene.folder}`);
+    const env = { ...process.env, HOME: scene.folder };
+    delete (env as NodeJS.ProcessEnv).HOLDFAST_DB;
+    delete (env as NodeJS.ProcessEnv).XDG_STATE_HOME;
+    for (let start = 0; start < 2; start++) {
+      const args = ["run", "--no-prompt", "--no-check", "--quiet", ...rights, script, "", "once"];
+      assert.match((await run(deno, args, { env })).stdout, /^passed 1, failed 0$/m);
+    }
+  });
+
+  test("Node: --permission with one folder is enough", async () => {
+    await using scene = new Scene();
+    const rights = [`--allow-fs-read=${ROOT}/*`, `--allow-fs-read=${scene.folder}/*`];
+    const args = ["--disable-warning=ExperimentalWarning", "--permission", ...rights];
+    for (let start = 0; start < 2; start++) {
+      const { stdout } = await run(node, [
+        ...args,
+        `--allow-fs-write=${scene.folder}/*`,
+        script,
+        scene.path,
+        "once",
+      ]);
+      assert.match(stdout, /^passed 1, failed 0$/m, stdout);
+    }
+    const { stdout } = await run(node, [...args, script, scene.path, "once"]);
+    assert.match(stdout, /was not given the right to use it.*--allow-fs-write=FOLDER/, "and at once");
+  });
+
+  // Red if: what is missing is retried for seconds, or called something else.
+  test("without a right, a home folder or a variable: the sentence says what to do", async () => {
+    await using scene = new Scene();
+    const base = ["run", "--no-prompt", "--no-check", "--quiet"];
+    const says = async (args: string[], path: string, env: Record<string, string>, words: RegExp) => {
+      const { stdout } = await run(deno, [...base, ...args, script, path, "once"], {
+        env: { PATH: process.env.PATH!, DENO_DIR: process.env.DENO_DIR ?? "", ...env },
+      });
+      assert.match(stdout, words);
+    };
+    await says([], scene.path, { HOME: "/root" }, /not given the right.*--allow-read=FOLDER/);
+    await says([], "", { HOME: "/root" }, /may not read HOLDFAST_DB.*--allow-env=/);
+    await says(["-A"], "", { HOME: "", HOLDFAST_DB: ":memory:" }, /Cannot use HOLDFAST_DB.*use memory\(\)/);
+  });
+});
