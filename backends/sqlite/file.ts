@@ -1,4 +1,4 @@
-import { mkdirSync, statSync, unlinkSync } from "node:fs";
+import { mkdirSync, realpathSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Database, openDatabase, type Result, type Statement, type Value } from "./database.ts";
 import { refusal, Unsettled } from "./faults.ts";
@@ -50,25 +50,32 @@ const TABLES = `
  * looks after each change whether they are still the ones under that path, before it believes the answer.
  */
 export class LockFile {
+  /** Without symbolic links. */
   readonly path: string;
+  /** The folder of sessions, see `life.ts`. */
+  readonly sessions: string;
   readonly life: Life;
   readonly sharing: Sharing;
   /** How often this connection has changed something, which SQLite's own count leaves out. */
   commits = 0;
+  readonly #name: string;
   readonly #database: Database;
   readonly #statements = new Map<string, Statement>();
   readonly #files: string;
 
   /** Opens the file, and makes it if there is none. Anything that is not ours is left untouched. */
   constructor(path: string) {
-    this.path = path;
+    this.#name = path;
     const isNew = isMissing(path);
     if (isNew) makeFolder(dirname(path));
-    this.sharing = new Sharing(dirname(path));
     this.#database = openDatabase(path, { readOnly: false });
     let life: Life | undefined;
     try {
-      if (isNew) this.sharing.adopt(path);
+      // SQLite follows symbolic links, so its other files are beside what they lead to; and so is the folder.
+      this.path = realpathSync(path);
+      this.sessions = `${this.path}-peers`;
+      this.sharing = new Sharing(dirname(this.path));
+      if (isNew) this.sharing.adopt(this.path);
       // Calls are synchronous: longer waits for another writer are slept through, not sat out.
       this.exec("PRAGMA busy_timeout = 2");
       // The first statement that reads; also rolls back or recovers what a killed process left behind.
@@ -78,8 +85,9 @@ export class LockFile {
         throw refusal(path, "its file system cannot share memory between processes. Use a local disk");
       }
       this.#pragma("user_version"); // not before somebody reads, the other files are there
-      this.#files = filesAt(path);
-      life = new Life(this.#sessionFolder(), this.#files, this.sharing);
+      this.#files = filesAt(this.#name, this.path);
+      this.#makeSessions();
+      life = new Life(this.sessions, this.#files, this.sharing);
       this.life = life;
       this.#meetOthers();
     } catch (error) {
@@ -111,7 +119,7 @@ export class LockFile {
 
   /** Whether the path leads to other files by now: somebody removed or replaced one of them. */
   get replaced(): boolean {
-    return filesAt(this.path) !== this.#files;
+    return filesAt(this.#name, this.path) !== this.#files;
   }
 
   /** Ends the session, too. What it holds is to be given up before. */
@@ -162,13 +170,13 @@ export class LockFile {
   #check(): void {
     if (this.#pragma("application_id") !== APPLICATION) {
       const what = "it is the database of another program; it has been left as it is. Name another path";
-      throw refusal(this.path, what);
+      throw refusal(this.#name, what);
     }
     const version = this.#pragma("user_version");
     if (version !== VERSION) {
       const made =
         `it was made by another version of Holdfast (format ${version}, this one reads ${VERSION})`;
-      throw refusal(this.path, `${made}. Use the same version in all processes, or name another path`);
+      throw refusal(this.#name, `${made}. Use the same version in all processes, or name another path`);
     }
   }
 
@@ -181,18 +189,17 @@ export class LockFile {
     return this.get(`PRAGMA ${name}`)![name] as number;
   }
 
-  #sessionFolder(): string {
-    const folder = `${this.path}-peers`;
+  #makeSessions(): void {
     try {
-      mkdirSync(folder, { mode: this.sharing.folderMode });
-      this.sharing.adopt(folder, this.sharing.folderMode);
+      mkdirSync(this.sessions, { mode: this.sharing.folderMode });
+      this.sharing.adopt(this.sessions, this.sharing.folderMode);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      if (!statSync(folder).isDirectory()) {
-        throw refusal(this.path, `${JSON.stringify(folder)} is in the way. Remove it, or name another path`);
+      if (!statSync(this.sessions).isDirectory()) {
+        const what = `${JSON.stringify(this.sessions)} is in the way. Remove it, or name another path`;
+        throw refusal(this.#name, what);
       }
     }
-    return folder;
   }
 
   /**
@@ -210,21 +217,21 @@ export class LockFile {
       if (holds) {
         const what = "it, its -wal or its -shm was removed or replaced while another process had it open";
         const advice = "That process may still hold locks: this one goes on when they have ended";
-        throw refusal(this.path, `${what}. ${advice}`, { retryable: true });
+        throw refusal(this.#name, `${what}. ${advice}`, { retryable: true });
       }
       spoilt = true;
     }
     if (!spoilt && !this.replaced) return;
-    if (spoilt && databaseOf(filesAt(this.path)) === database) {
+    if (spoilt && databaseOf(filesAt(this.#name, this.path)) === database) {
       for (const end of ["", "-wal", "-shm"]) removeFile(this.path + end);
     }
     throw new Unsettled(`${this.path} was replaced while it was being opened`);
   }
 }
 
-/** Which files make up a lock file, by their inodes. */
-function filesAt(path: string): string {
-  return `${named(path)}-${named(`${path}-wal`)}-${named(`${path}-shm`)}`;
+/** Which files make up a lock file, by their inodes: the one that the name leads to, and those beside it. */
+function filesAt(name: string, path: string): string {
+  return `${named(name)}-${named(`${path}-wal`)}-${named(`${path}-shm`)}`;
 }
 
 function named(path: string): string {

@@ -5,6 +5,7 @@ import { type Database, openDatabase } from "./database.ts";
 import { isBusy } from "./faults.ts";
 import { inode } from "./inode.ts";
 import type { Sharing } from "./sharing.ts";
+import { removeSocket } from "./sockets.ts";
 
 /** A session in the folder of sessions, as its file there tells. */
 export interface Trace {
@@ -102,7 +103,10 @@ export class Life {
 
   /** What is left of a session that has ended is removed, and names no session any more. */
   bury(session: string): void {
-    this.isDead(session, () => remove(join(this.#folder, session.slice(0, session.lastIndexOf("-")))));
+    this.isDead(session, () => {
+      remove(join(this.#folder, session.slice(0, session.lastIndexOf("-"))));
+      removeSocket(this.#folder, idOf(session));
+    });
   }
 
   /** The sessions of this folder but this one, living or not. */

@@ -3,11 +3,9 @@ import { BackendError } from "../../internal/errors.ts";
 import { Looks } from "../../internal/looks.ts";
 import type { Claims, Row } from "./claims.ts";
 import type { LockFile } from "./file.ts";
-import { idOf } from "./life.ts";
 import type { Ending } from "./link.ts";
 import { type Lookout, Lookouts } from "./lookout.ts";
 import { Peers } from "./peers.ts";
-import { removeSocket } from "./sockets.ts";
 import { type Change, type Owner as FileOwner, Transactions } from "./transactions.ts";
 
 /** Milliseconds that closing takes at most: what it could not tidy up costs others a look, no more. */
@@ -198,9 +196,8 @@ export class Session implements FileOwner {
     this.transactions.end();
   }
 
-  opened({ life, sharing, path }: LockFile): void {
-    const { session } = life;
-    this.#peers = new Peers({ folder: `${path}-peers`, session, shared: sharing.shared }, {
+  opened({ life: { session }, sharing: { shared }, sessions }: LockFile): void {
+    this.#peers = new Peers({ folder: sessions, session, shared }, {
       has: (seq) => this.#places.has(seq),
       look: (seq) => void this.look(seq).catch(() => {}),
       changed: (key) => this.#changed(key),
@@ -255,14 +252,9 @@ export class Session implements FileOwner {
       for (const row of change.claims.ofSession(session)) this.remove(row, change);
       change.claims.removeWatchers(session);
       // Not before: without its file nobody else could tell that the session has ended.
-      change.after.push(() => this.#removeTraces(session, change.claims));
+      change.after.push(() => change.claims.bury(session));
     }, { durable: false });
     return true;
-  }
-
-  #removeTraces(session: string, claims: Claims): void {
-    claims.bury(session);
-    removeSocket(`${this.#path}-peers`, idOf(session));
   }
 
   /** Looks after what sessions that have ended have left behind. */

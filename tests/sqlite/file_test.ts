@@ -1,6 +1,14 @@
 /** What becomes of files that are not a lock file, or not a usable one; and where the file may be. */
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
@@ -9,7 +17,7 @@ import { describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { sqlite } from "../../backends/sqlite.ts";
 import { absolutePath, defaultPath } from "../../backends/sqlite/path.ts";
-import { BackendError } from "../../mod.ts";
+import { BackendError, type Lease } from "../../mod.ts";
 import { call, claim, Scene } from "./support.ts";
 
 /** A lock file as it is after use. */
@@ -207,6 +215,29 @@ describe("the file may be anywhere", () => {
       assert.equal((await woken as { state: string }).state, "granted", "it is woken, too");
     });
   }
+
+  // Red if: who comes by another way meets nobody, or takes the others for those of another file.
+  test("by symbolic links to it, its folder, or nothing yet, it is the same file", async () => {
+    await using scene = new Scene();
+    mkdirSync(join(scene.folder, "real"));
+    symlinkSync("real", join(scene.folder, "folder"));
+    symlinkSync(join("real", "locks.db"), join(scene.folder, "link.db"));
+    const ways = ["link.db", "folder/locks.db", "real/locks.db", "real/../folder/locks.db"];
+    const leases: Lease[] = [];
+    for (const way of ways) leases.push(await scene.lease(scene.backend(`${scene.folder}/${way}`)));
+    for (const [index, lease] of leases.entries()) {
+      const first = claim();
+      assert.equal((await lease.attempt(first, call)).state, "granted");
+      const next = leases[(index + 1) % leases.length]!;
+      const second = claim();
+      assert.equal((await next.attempt(second, call)).state, "contended");
+      const woken = next.changed(second, call);
+      await lease.release(first, call);
+      assert.equal((await woken as { state: string }).state, "granted");
+      await next.release(second, call);
+    }
+    assert.deepEqual(readdirSync(scene.folder).toSorted(), ["folder", "link.db", "real"]);
+  });
 
   test("without a path: HOLDFAST_DB, else the user's state folder", () => {
     const { HOLDFAST_DB, XDG_STATE_HOME } = process.env;
