@@ -103,10 +103,7 @@ export class Peers {
 
   /** Ends once what is to be told has been sent, or after so many milliseconds. */
   async close(patience: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout>;
-    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, patience));
-    await Promise.race([Promise.all([...this.#links.values()].map((link) => link.told())), late]);
-    clearTimeout(timer!);
+    await atMost(patience, Promise.all([...this.#links.values()].map((link) => link.told())));
     this.end();
   }
 
@@ -183,4 +180,12 @@ export class Peers {
       }
     });
   }
+}
+
+/** Waits, and keeps the process alive meanwhile, but not for longer than so many milliseconds. */
+export async function atMost(ms: number, work: Promise<unknown> | undefined): Promise<void> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([work, late]);
+  clearTimeout(timer!);
 }

@@ -5,7 +5,7 @@ import type { Claims, Row } from "./claims.ts";
 import type { LockFile } from "./file.ts";
 import type { Ending } from "./link.ts";
 import { type Lookout, Lookouts } from "./lookout.ts";
-import { Peers } from "./peers.ts";
+import { atMost, Peers } from "./peers.ts";
 import { type Change, type Owner as FileOwner, Transactions } from "./transactions.ts";
 
 /** Milliseconds that closing takes at most: what it could not tidy up costs others a look, no more. */
@@ -57,6 +57,7 @@ export class Session implements FileOwner {
   readonly #burials = new Map<string, Promise<boolean>>();
   #peers: Peers | undefined;
   #ready: Promise<void> | undefined;
+  #sweeping: Promise<void> | undefined;
   #looking: (() => void) | undefined;
   #leases = 0;
 
@@ -191,6 +192,8 @@ export class Session implements FileOwner {
       const forget = ({ claims }: Change) => claims.removeWatchers(claims.session);
       await this.transactions.write(forget, { durable: false, call }).catch(() => {});
     }
+    // A process that never stays for long sweeps all the same.
+    await atMost(PATIENCE, this.#sweeping);
     await this.#peers?.close(PATIENCE);
     this.#peers = this.#ready = undefined;
     this.transactions.end();
@@ -204,7 +207,7 @@ export class Session implements FileOwner {
       unheard: (peer) => void this.buryIfDead(peer).catch(() => {}),
     });
     // Later: it is of use to others only.
-    queueMicrotask(() => this.#peers !== undefined && void this.#sweep().catch(() => {}));
+    this.#sweeping = Promise.resolve().then(() => this.#sweep()).catch(() => {});
   }
 
   /** Looked up within the transaction, told after it. */
@@ -259,6 +262,7 @@ export class Session implements FileOwner {
 
   /** Looks after what sessions that have ended have left behind. */
   async #sweep(): Promise<void> {
+    if (this.#peers === undefined) return;
     const ended = await this.transactions.read((claims) => claims.endedSessions());
     for (const session of ended) await this.buryIfDead(session);
   }
