@@ -137,7 +137,9 @@ class ConsulBackend implements Backend {
       while (!stop.signal.aborted) {
         const found = await next(seen.index, stop);
         if (found.names.join() !== seen.names.join()) watcher.changed();
-        else if (found.index !== seen.index) await sleep(IRRELEVANT, undefined, stop);
+        else if (found.index !== seen.index) {
+          await sleep(IRRELEVANT, undefined, { signal: stop.signal, ref: false });
+        }
         seen = found;
       }
     };

@@ -40,7 +40,8 @@ class DeferredBackend implements Backend {
       this.#loading = undefined;
       // What the backend itself says is to the point already; the rest is about its module.
       if (cause instanceof BackendError) throw cause;
-      const why = `${cause?.message ?? cause}. If this runtime lacks what it needs, make a LockManager over another one`;
+      const advice = "If this runtime lacks what it needs, make a LockManager over another one";
+      const why = `${cause?.message ?? cause}. ${advice}`;
       throw new BackendError(`Cannot load the ${this.name} backend: ${why}`, { cause, retryable: false });
     });
   }

@@ -88,6 +88,7 @@ class Connection {
   constructor(socket: net.Socket, on: { free(): void; ended(): void }) {
     this.#socket = socket;
     this.#on = on;
+    socket.unref(); // the core's alarms keep the process alive, while something is asked, waited for or held
     socket.on("data", (bytes: Buffer) => this.#hear(bytes));
     socket.on("timeout", () => {
       this.destroy(new Error(`nothing heard for ${this.#exchange?.message.silence} ms`));
@@ -111,7 +112,6 @@ class Connection {
     signal.addEventListener("abort", abort, { once: true });
     const socket = this.#socket;
     if (silence !== undefined) socket.setTimeout(silence);
-    socket.ref();
     if (!socket.connecting) socket.write(text);
     // Nothing is said to a server that has not shown yet who it is.
     else socket.once(socket instanceof tls.TLSSocket ? "secureConnect" : "connect", () => socket.write(text));
@@ -135,7 +135,6 @@ class Connection {
       if (this.#reader.lasting) {
         this.#reader = new ReplyReader();
         if (message.silence !== undefined) this.#socket.setTimeout(0);
-        this.#socket.unref(); // an idle connection keeps no process alive
         this.#on.free();
       } else this.destroy(undefined);
       resolve(reply);

@@ -11,7 +11,8 @@ export interface Credentials {
 
 /**
  * The socket to a server, which is ours to destroy: an HTTP/2 session that made its own would on Bun
- * only ask a server that no longer reads to close it, and the process would not end.
+ * only ask a server that no longer reads to close it, and the process would not end. It keeps no process
+ * alive: the core's alarms do, while something is asked, waited for or held.
  */
 export function dial(origin: string, credentials: Credentials): Socket {
   const { protocol, hostname, port } = new URL(origin);
@@ -26,5 +27,6 @@ export function dial(origin: string, credentials: Credentials): Socket {
       ...(isIP(host) ? {} : { servername: host }),
     })
     : connectTcp(to);
+  socket.unref();
   return socket.on("error", () => {}); // the session tells
 }

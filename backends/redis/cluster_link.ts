@@ -1,6 +1,6 @@
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from "ioredis";
 import type { Link, LinkRequest } from "./link.ts";
-import { Plain, SAFE, scan } from "./server_link.ts";
+import { Plain, SAFE, scan, unref } from "./server_link.ts";
 
 /**
  * Like {@linkcode SAFE}, at the level of the Cluster; ASK and MOVED are followed, nothing else is
@@ -48,6 +48,7 @@ export async function openCluster(
   });
   let failure: unknown;
   let up = false;
+  cluster.on("+node", unref);
   cluster.on("error", (error) => failure = error);
   cluster.on("node error", (error) => failure = error);
   cluster.on("end", () => {

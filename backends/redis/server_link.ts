@@ -31,6 +31,24 @@ const SENTINEL: RedisOptions = {
   sentinelCommandTimeout: 2_000,
 };
 
+/**
+ * A client of our own keeps no process alive; the core's alarms do, while something is asked, waited for or
+ * held. Nor do its connections to Sentinels, by which it hears of a failover and to which ioredis has no
+ * public way.
+ */
+export function unref(client: Redis): Redis {
+  const inner = client as unknown as {
+    readonly connector: { connectToSentinel?: (...given: unknown[]) => Redis };
+    readonly reconnectTimeout: NodeJS.Timeout | null;
+  };
+  client.on("connect", () => client.stream.unref());
+  client.on("reconnecting", () => inner.reconnectTimeout?.unref()); // a Sentinel is away
+  const { connector } = inner;
+  const connect = connector.connectToSentinel;
+  if (connect) connector.connectToSentinel = (...given) => unref(connect.apply(connector, given));
+  return client;
+}
+
 /** One connection of our own, which reports its end and its messages. */
 export class Plain {
   readonly client: Redis;
@@ -42,7 +60,7 @@ export class Plain {
   #corked: Redis["stream"] | undefined;
 
   constructor(client: Redis, request: LinkRequest) {
-    this.client = client;
+    this.client = unref(client);
     this.#request = request;
     client.on("error", (error) => this.#error = error);
     client.on("message", (channel, text) => request.message(channel, text));

@@ -135,7 +135,7 @@ export class Quorum {
       () => setImmediate(() => this.#look()),
       Math.max(0, Math.ceil(at - performance.now())),
     );
-    this.#timer.unref(); // connections keep the process alive, not this
+    this.#timer.unref(); // the core's own limit of the call keeps the process alive, not this
   }
 
   #look(): void {

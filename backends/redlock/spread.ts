@@ -27,7 +27,7 @@ export class Spread {
     if (this.#timer !== undefined) return;
     const since = performance.now();
     this.#timer = setTimeout(() => this.#all(since), SOON);
-    this.#timer.unref(); // connections keep the process alive, not this
+    this.#timer.unref(); // a lock that is held keeps the process alive, not this
   }
 
   /** Nothing is to be done any more. */

@@ -128,8 +128,8 @@ export class Life {
 
   /** Ends it; and leaves the proof of that, as the end of the process would, if claims may be left. */
   end({ leaveProof = false } = {}): void {
-    if (!leaveProof) remove(this.#path);
     this.#database.close();
+    if (!leaveProof) remove(this.#path);
     if (this.#spare !== undefined) closeSync(this.#spare);
     this.#spare = undefined;
   }

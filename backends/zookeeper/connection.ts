@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
+import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
 import { Reader, Writer } from "./jute.ts";
 import {
   type Hello,
@@ -126,6 +127,8 @@ export class Connection {
       };
       const abandon = () => fail("is not needed any more");
       const timer = setTimeout(() => fail(`said nothing for ${Math.round(patience)} ms`), patience);
+      // The core's alarms keep the process alive, while something is asked, waited for or held.
+      socket.unref();
       signal.addEventListener("abort", abandon);
       if (signal.aborted) return abandon();
       socket.once("connect", () => socket.write(hello(said)));
@@ -174,7 +177,7 @@ export class Connection {
   keepAlive(interval: number): void {
     this.#pinger = setInterval(() => {
       if (!this.#pending.has(PING)) this.request(ping).catch(() => {});
-    }, interval);
+    }, interval).unref();
   }
 
   /** Ends it, whatever is pending. */
@@ -207,7 +210,7 @@ export class Connection {
       if (this.#pending.size === 0) return;
       if (++this.#looks < LOOKS) return this.#watch();
       this.destroy(new ConnectionLost(`${this.name} has not answered for ${Math.round(this.patience)} ms`));
-    }, this.patience / LOOKS);
+    }, this.patience / LOOKS).unref();
   }
 
   #read(bytes: Buffer): void {
