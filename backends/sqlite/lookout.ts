@@ -44,7 +44,7 @@ export class Lookouts {
   #rest(): void {
     if (this.#timer !== undefined || this.#all.size === 0) return;
     this.#timer = setTimeout(() => {
-      this.#look().catch(() => this.#tell([...this.#all])).finally(() => {
+      this.#look().catch(() => {}).finally(() => {
         this.#timer = undefined;
         this.#rest();
       });
@@ -56,14 +56,14 @@ export class Lookouts {
     for (const session of new Set([...this.#all].map((lookout) => lookout.session))) {
       if (session !== undefined) await this.#bury(session);
     }
-    if (this.#all.size === 0) return; // the file may be closed by now
-    const version = await this.#transactions.read((claims) => claims.version);
+    const version = this.#transactions.peek();
+    if (version === undefined) return this.#tell([...this.#all]);
     const due = [...this.#all].filter((lookout) => lookout.version !== version);
     for (const lookout of due) lookout.version = version;
     this.#tell(due);
   }
 
-  /** What cannot be looked at, they find out by themselves. */
+  /** Where there is nothing to be seen, they find out by themselves what has become of it. */
   #tell(lookouts: readonly Lookout[]): void {
     for (const lookout of lookouts) if (this.#all.has(lookout)) lookout.seen();
   }

@@ -4,7 +4,7 @@ import { Looks } from "../../internal/looks.ts";
 import type { Claims, Row } from "./claims.ts";
 import type { LockFile } from "./file.ts";
 import type { Ending } from "./link.ts";
-import { type Lookout, Lookouts } from "./lookout.ts";
+import { Lookouts } from "./lookout.ts";
 import { atMost, Peers } from "./peers.ts";
 import { type Change, type Owner as FileOwner, Transactions } from "./transactions.ts";
 
@@ -12,7 +12,7 @@ import { type Change, type Owner as FileOwner, Transactions } from "./transactio
 const PATIENCE = 1_000;
 /** Milliseconds between two looks for those who cannot be told: what has changed is noticed as late as that. */
 const UNHEARD = 25;
-/** For those who are told: a process that has no descriptor left, or is gone at once, tells nobody. */
+/** For those who are told: who has no descriptor left, or is gone at once, tells nobody. */
 const HEARD = 1_000;
 
 /** A claim of this process that stands in the file, as far as the process knows. */
@@ -53,12 +53,15 @@ export class Session implements FileOwner {
   readonly #owners = new Set<Owner>();
   readonly #places = new Map<number, Place>();
   readonly #watchers = new Map<string, Set<Watcher>>();
-  readonly #watches: Lookouts;
+  readonly #regular: Lookouts;
   readonly #burials = new Map<string, Promise<boolean>>();
   #peers: Peers | undefined;
   #ready: Promise<void> | undefined;
   #sweeping: Promise<void> | undefined;
+  /** Ends the regular looks. */
   #looking: (() => void) | undefined;
+  /** Ends those of watches that nobody can tell. */
+  #watching: (() => void) | undefined;
   #leases = 0;
 
   constructor(path: string) {
@@ -66,7 +69,7 @@ export class Session implements FileOwner {
     this.transactions = new Transactions(path, this);
     const bury = (session: string) => this.buryIfDead(session);
     this.lookouts = new Lookouts(this.transactions, bury, UNHEARD);
-    this.#watches = new Lookouts(this.transactions, bury, HEARD);
+    this.#regular = new Lookouts(this.transactions, bury, HEARD);
   }
 
   /** Resolves once the file has been found usable, and others can reach this process if ever they can. */
@@ -160,7 +163,10 @@ export class Session implements FileOwner {
     const forget = (): boolean => {
       if (!watchers.delete(watcher) || watchers.size > 0) return false;
       if (this.#watchers.get(key) === watchers) this.#watchers.delete(key);
-      if (this.#watchers.size === 0) this.#lookAway();
+      if (this.#watchers.size === 0) {
+        this.#watching?.();
+        this.#watching = undefined;
+      }
       return true;
     };
     try {
@@ -169,7 +175,9 @@ export class Session implements FileOwner {
         return claims.version;
       };
       const version = await this.transactions.write(begin, { durable: false });
-      if (watchers.has(watcher)) await this.#lookOut(version);
+      if (await this.#peers?.reachable === false && watchers.has(watcher)) {
+        this.#watching ??= this.lookouts.add({ version, seen: () => this.#allChanged() });
+      }
     } catch (error) {
       forget();
       throw error;
@@ -239,7 +247,9 @@ export class Session implements FileOwner {
   }
 
   async #open(): Promise<void> {
-    await this.transactions.read(() => {});
+    const version = await this.transactions.read((claims) => claims.version);
+    // Even without a watch: it is found out like this that the file was replaced, by who has nothing to do in it.
+    this.#looking ??= this.#regular.add({ version, seen: () => this.#allChanged() });
     await this.#peers?.reachable;
   }
 
@@ -267,22 +277,14 @@ export class Session implements FileOwner {
     for (const session of ended) await this.buryIfDead(session);
   }
 
-  /** Watches look as well, for what nobody tells them. */
-  async #lookOut(version: number): Promise<void> {
-    const lookouts = await this.#peers?.reachable ? this.#watches : this.lookouts;
-    if (this.#looking !== undefined || this.#watchers.size === 0) return;
-    const lookout: Lookout = {
-      version,
-      seen: () => {
-        for (const key of [...this.#watchers.keys()]) this.#changed(key);
-      },
-    };
-    this.#looking = lookouts.add(lookout);
-  }
-
   #lookAway(): void {
     this.#looking?.();
-    this.#looking = undefined;
+    this.#watching?.();
+    this.#looking = this.#watching = undefined;
+  }
+
+  #allChanged(): void {
+    for (const key of [...this.#watchers.keys()]) this.#changed(key);
   }
 
   #changed(key: string): void {

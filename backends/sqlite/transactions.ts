@@ -83,6 +83,17 @@ export class Transactions {
     }
   }
 
+  /** The version of the open file; `undefined` if none is open, or no longer the one at the path. Opens none. */
+  peek(): number | undefined {
+    const file = this.#file;
+    if (file === undefined || this.#isReplaced(file)) return undefined;
+    try {
+      return new Claims(file).version;
+    } catch {
+      return undefined; // busy, perhaps
+    }
+  }
+
   /** Makes a change, or fails without a trace; after an error in the commit itself that is unknown. */
   write<T>(run: (change: Change) => T, options: WriteOptions): Promise<T> {
     return new Promise<T>((resolve, reject) => {

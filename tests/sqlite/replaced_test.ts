@@ -8,7 +8,7 @@ import { readdirSync, renameSync, rmSync } from "node:fs";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openDatabase } from "../../backends/sqlite/database.ts";
-import { BackendError, LockManager } from "../../mod.ts";
+import { BackendError, type Lock, LockManager } from "../../mod.ts";
 import { Child, command } from "./child.ts";
 import { Scene } from "./support.ts";
 
@@ -51,17 +51,17 @@ for (const [what, happens] of Object.entries(accidents)) {
       await using ours = manager(scene);
       const first = await ours.acquire("k");
       happens(scene.path);
-      for (let time = 0; time < 3; time++) {
-        await using theirs = manager(scene);
-        await assert.rejects(theirs.tryAcquire("k"), refused);
-        await assert.rejects(theirs.acquire("k"), refused);
-        assert.ok(first.held);
-      }
       await using theirs = manager(scene);
+      let second: Lock | undefined;
+      for (let time = 0; time < 3 && second === undefined; time++) {
+        second = await theirs.tryAcquire("k").catch((error) => void refused(error));
+        // On a busy machine its regular look may have come in between.
+        assert.ok(second === undefined || !first.held);
+      }
       // The holder's next call, as its heartbeat would make it.
       await assert.rejects(first.renew(), { code: "lost", why: "revoked" });
       assert.ok(first.signal.aborted);
-      const second = await theirs.tryAcquire("k");
+      second ??= await theirs.tryAcquire("k");
       assert.ok(second!.token > first.token, `${second!.token} > ${first.token}`);
       assert.equal(await ours.tryAcquire("k"), undefined, "it is in the new file, too");
       assert.equal(await first.release(), false);
@@ -95,6 +95,22 @@ test("under somebody idle: others go on at once, and it follows them", async () 
       >;
       database.close();
       assert.equal(found, "ok", what);
+    }),
+  );
+});
+
+// Red if: only who does something in the file finds out that it is another one.
+test("under somebody idle who may have held for long: others need not wait for that", async () => {
+  await Promise.all(
+    Object.entries(accidents).map(async ([what, happens]) => {
+      await using scene = new Scene();
+      await using ours = new LockManager(scene.backend(), { ttl: 86_400_000 });
+      const first = await ours.acquire("k");
+      await first.release();
+      happens(scene.path);
+      await using theirs = new LockManager(scene.backend(), { retryFor: 60_000 });
+      const second = await theirs.acquire("k");
+      assert.ok(second.token > first.token, what);
     }),
   );
 });
