@@ -7,6 +7,8 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Grant, Outcome } from "../../internal/backend.ts";
+import type { Row } from "../../backends/sqlite/claims.ts";
+import { Session } from "../../backends/sqlite/session.ts";
 import { Child } from "./child.ts";
 import { call, claim, Scene } from "./support.ts";
 
@@ -226,6 +228,25 @@ test("an unlocked copy in the place of a holder's proof of life proves nothing",
   rmSync(join(folder, `${name.slice(0, 16)}.sock`)); // nor does anybody answer there
   const other = await scene.lease();
   assert.equal((await other.attempt(claim({ wait: false }), call)).state, "contended");
+});
+
+// Red if: what goes on behind a session opens the file once more for itself, after it was closed.
+test("a session that closes while it looks after an ended one stays closed", async () => {
+  await using scene = new Scene();
+  const session = new Session(scene.path);
+  await session.ready();
+  await using child = await Child.start(scene.path);
+  await child.does("acquire", "k", { ttl: 120_000 });
+  const [{ session: ended }] = await session.transactions.read((claims) => claims.queue("holdfast/k")) as [
+    Row,
+  ];
+  child.signal("SIGKILL");
+  await child.ended;
+  const burial = session.buryIfDead(ended);
+  await session.close();
+  assert.equal(await burial, false);
+  const left = readdirSync(`${scene.path}-peers`);
+  assert.deepEqual(left.filter((name) => !ended.startsWith(name.slice(0, 16))), []);
 });
 
 // Red if: something of a disposed backend stays open or in the file.
