@@ -45,13 +45,16 @@
  * - independence of the wall clock: expiry is a wall time, the only one that processes share. A clock
  *   set forward ends locks early, and their holders see that as a loss; one set back makes those of
  *   killed processes last longer, at most by their ttl once anybody looks;
- * - that who watches a key hears at once: of what a process did just before it was gone, or while it had no
- *   file descriptor left, within a second;
+ * - that who watches a key hears at once: of the end of a process, and of what it did just before or while it
+ *   had no file descriptor left, within some seconds;
  * - tokens that rise by one: they are the clock's microseconds, so that they rise even over a file that was
  *   removed, unless the clock is set back as well;
  * - anything against a process that reads its own lock file, or what is in `-peers`, by other means than SQLite
  *   (to copy its data folder, say): POSIX then drops the locks it has on them. Its socket still proves that it
- *   lives, where it has one.
+ *   lives, where it has one; but Deno 2.9 hands that on to its children, so that the lock of a killed process
+ *   which has some left is free by its ttl only;
+ * - anything against an old copy that is written into the very file (`cp` onto it): its holders find out by their
+ *   next renewal.
  *
  * @module
  */
@@ -90,7 +93,7 @@ class SqliteBackend implements Backend {
   }
 
   list(scope: string, call: Call): Promise<Entry[]> {
-    return this.#opened().transactions.read((claims) => claims.list(scope), call);
+    return this.#opened().list(scope, call);
   }
 
   async watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {

@@ -181,12 +181,17 @@ export class Claims {
     this.#file.run(`DELETE FROM watchers WHERE session = ?`, session);
   }
 
+  /** The sessions of others that have claims in a scope, as of {@linkcode Claims.list}. */
+  others(scope: string): string[] {
+    const sql = "SELECT DISTINCT session FROM claims WHERE key >= ? AND key < ? AND session <> ?";
+    return this.#file.all(sql, ...range(scope), this.session).map(({ session }) => session as string);
+  }
+
   /** The claims of one key, or of all keys under a prefix with its trailing slash, as others see them. */
   list(scope: string): Entry[] {
-    const last = scope.endsWith("/") ? `${scope.slice(0, -1)}0` : `${scope}\0`; // "0" comes after "/"
     const found = this.#file.all(
       `SELECT ${ROW}, client, mode, metadata FROM claims WHERE key >= ? AND key < ? ORDER BY key, seq`,
-      ...[scope, last],
+      ...range(scope),
     );
     const live = found.filter((row) => !this.expired(row as unknown as Row));
     return [...Map.groupBy(live, ({ key }) => key as string).values()].flatMap((queue) => {
@@ -213,6 +218,11 @@ export class Claims {
   #expiry(ttl: number): number {
     return this.now + Math.ceil(ttl) + ROUNDING;
   }
+}
+
+/** From the first key of a scope to the first one after it. */
+function range(scope: string): [string, string] {
+  return [scope, scope.endsWith("/") ? `${scope.slice(0, -1)}0` : `${scope}\0`]; // "0" comes after "/"
 }
 
 /** `Date.now()` may be a millisecond behind the clock that a holder's deadline is computed from. */

@@ -35,7 +35,17 @@ const MEANINGS: readonly Meaning[] = [
     what: "the file or its folder is read-only. Make both writable for this user, or name another path",
   },
   {
-    said: /unable to open|^(EACCES|EPERM|ENOTDIR|EEXIST|EISDIR|ENAMETOOLONG|ELOOP)$|authoriz/i,
+    said: /disk I\/O error/,
+    what: "it cannot be read. Its disk fails, or its -wal was removed while others have it open: " +
+      "then it can be read again once they have noticed",
+    passes: true,
+  },
+  {
+    said: /^(ENOENT|ENAMETOOLONG|ELOOP|EINVAL)$/,
+    what: "there can be no such file: its path is too long, or a part of it leads nowhere. Name another path",
+  },
+  {
+    said: /unable to open|^(EACCES|EPERM|ENOTDIR|EEXIST|EISDIR)$|authoriz/i,
     what: "it cannot be opened. Give this user permission to read and write the file and its folder, " +
       "or name another path (instead of the default one: HOLDFAST_DB)",
   },
@@ -52,11 +62,16 @@ export function isBusy(error: unknown): boolean {
     error instanceof Error && /^database (table |schema )?is locked/.test(error.message);
 }
 
+/** Whether an open connection is of no more use: it may be to files that do not belong together. */
+export function isBroken(error: unknown): boolean {
+  return error instanceof Error && /disk I\/O error|malformed|not a database/.test(error.message);
+}
+
 /** The file is being replaced at the moment: to be opened again. */
 export class Unsettled extends Error {}
 
-/** An error of SQLite or of the file system as ours. */
-export function fault(path: string, error: unknown): BackendError {
+/** An error of SQLite or of the file system as ours. `part`: of what beside the file, if it was not the file. */
+export function fault(path: string, error: unknown, part?: string): BackendError {
   if (error instanceof BackendError) return error;
   const { code, name, message } = error instanceof Error
     ? error as NodeJS.ErrnoException
@@ -78,7 +93,8 @@ export function fault(path: string, error: unknown): BackendError {
   const advice = owner === undefined
     ? ""
     : `. It belongs to another user (uid ${owner}): to share it, see "Several users" in the documentation`;
-  return refusal(path, what + advice, { cause: error, retryable: passes });
+  const where = part === undefined ? "" : `as to ${JSON.stringify(part)}, `;
+  return refusal(path, where + what + advice, { cause: error, retryable: passes });
 }
 
 /** A file that will not do; unless said otherwise, however often it is tried. */

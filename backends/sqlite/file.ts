@@ -1,7 +1,17 @@
-import { mkdirSync, realpathSync, statSync, unlinkSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import {
+  linkSync,
+  mkdirSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { type Database, openDatabase, type Result, type Statement, type Value } from "./database.ts";
-import { refusal, Unsettled } from "./faults.ts";
+import { fault, isBusy, refusal, Unsettled } from "./faults.ts";
 import { inode } from "./inode.ts";
 import { Life } from "./life.ts";
 import { Sharing } from "./sharing.ts";
@@ -67,10 +77,13 @@ export class LockFile {
   constructor(path: string) {
     this.#name = path;
     const isNew = isMissing(path);
-    if (isNew) makeFolder(dirname(path));
+    if (isNew) make(path);
+    const [, walBefore, shmBefore] = filesAt(path, realPath(path)).split("-");
+    const before = named(path);
     this.#database = openDatabase(path, { readOnly: false });
     let life: Life | undefined;
     try {
+      const opened = named(path);
       // SQLite follows symbolic links, so its other files are beside what they lead to; and so is the folder.
       this.path = realpathSync(path);
       this.sessions = `${this.path}-peers`;
@@ -85,9 +98,16 @@ export class LockFile {
         throw refusal(path, "its file system cannot share memory between processes. Use a local disk");
       }
       this.#pragma("user_version"); // not before somebody reads, the other files are there
-      this.#files = filesAt(this.#name, this.path);
-      this.#makeSessions();
-      life = new Life(this.sessions, this.#files, this.sharing);
+      this.#files = filesAt(path, this.path);
+      const [database, wal, shm] = this.#files.split("-");
+      // What is at the path by now need not be what was opened.
+      const isSame = (now: string | undefined, then: string | undefined) => then === NONE || now === then;
+      if (
+        database !== opened || !isSame(opened, before) || !isSame(wal, walBefore) || !isSame(shm, shmBefore)
+      ) {
+        throw new Unsettled(`${path} was replaced while it was being opened`);
+      }
+      life = this.#begin();
       this.life = life;
       this.#meetOthers();
     } catch (error) {
@@ -189,16 +209,12 @@ export class LockFile {
     return this.get(`PRAGMA ${name}`)![name] as number;
   }
 
-  #makeSessions(): void {
+  #begin(): Life {
     try {
-      mkdirSync(this.sessions, { mode: this.sharing.folderMode });
-      this.sharing.adopt(this.sessions, this.sharing.folderMode);
+      if (inode(this.sessions) === undefined) makeFolder(this.sessions);
+      return new Life(this.sessions, this.#files, this.sharing);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      if (!statSync(this.sessions).isDirectory()) {
-        const what = `${JSON.stringify(this.sessions)} is in the way. Remove it, or name another path`;
-        throw refusal(this.#name, what);
-      }
+      throw isBusy(error) ? error : fault(this.#name, error, this.sessions);
     }
   }
 
@@ -234,8 +250,11 @@ function filesAt(name: string, path: string): string {
   return `${named(name)}-${named(`${path}-wal`)}-${named(`${path}-shm`)}`;
 }
 
+/** Of a file that is not there. */
+const NONE = "0";
+
 function named(path: string): string {
-  return (inode(path) ?? 0).toString(36);
+  return inode(path)?.toString(36) ?? NONE;
 }
 
 function databaseOf(files: string): string {
@@ -252,13 +271,53 @@ function removeFile(path: string): void {
 
 /** Level by level: Node's own recursion never ends where a folder cannot be made, as below /proc. */
 function makeFolder(path: string): void {
-  if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
+  if (inode(path) !== undefined) return;
   makeFolder(dirname(path));
+  const sharing = new Sharing(dirname(path));
+  if (!sharing.shared) {
+    try {
+      mkdirSync(path, { mode: sharing.folderMode });
+    } catch (error) {
+      // Somebody else may have been faster.
+      if (inode(path) === undefined) throw error;
+      return;
+    }
+    return sharing.adopt(path, sharing.folderMode);
+  }
+  // At no time is it there with fewer rights than others count on.
+  const aside = `${path}.${randomBytes(8).toString("hex")}`;
+  mkdirSync(aside);
+  sharing.adopt(aside, sharing.folderMode);
   try {
-    mkdirSync(path, { mode: 0o700 });
+    renameSync(aside, path);
   } catch (error) {
-    // Somebody else may have been faster.
-    if (statSync(path, { throwIfNoEntry: false }) === undefined) throw error;
+    rmdirSync(aside);
+    if (inode(path) === undefined) throw error;
+  }
+}
+
+/** Makes what the file needs to be made; and itself, empty, where others are to find it with all their rights. */
+function make(path: string): void {
+  makeFolder(dirname(path));
+  const sharing = new Sharing(dirname(path));
+  if (!sharing.shared || inode(path) !== undefined) return;
+  const aside = `${path}.${randomBytes(8).toString("hex")}`;
+  writeFileSync(aside, "");
+  sharing.adopt(aside);
+  try {
+    linkSync(aside, path);
+  } catch {
+    // Somebody else was faster; or SQLite will say what is wrong.
+  }
+  removeFile(aside);
+}
+
+/** Without symbolic links, if it is there. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
   }
 }
 

@@ -53,6 +53,7 @@ export class Life {
         // Whoever looked before that may have found it unlocked, and removed it.
         const found = inode(this.#path);
         if (found !== undefined) {
+          utimesSync(this.#path, 0, 0); // holds nothing yet; and who may not say so has to know
           this.#database = database;
           this.session = `${name}-${found.toString(36)}`;
           break;

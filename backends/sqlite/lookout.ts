@@ -7,6 +7,8 @@ export interface Lookout {
   version: number;
   /** The session whose end is of interest, if one is. */
   readonly session?: string;
+  /** Whether it wants to look each time: an end is no change of the file. */
+  readonly always?: boolean;
   /** Something has changed since that version; what a session had that has ended is gone by then. */
   seen(): void;
 }
@@ -58,7 +60,7 @@ export class Lookouts {
     }
     const version = this.#transactions.peek();
     if (version === undefined) return this.#tell([...this.#all]);
-    const due = [...this.#all].filter((lookout) => lookout.version !== version);
+    const due = [...this.#all].filter((lookout) => lookout.always || lookout.version !== version);
     for (const lookout of due) lookout.version = version;
     this.#tell(due);
   }

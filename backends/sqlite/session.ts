@@ -1,4 +1,4 @@
-import type { LossReason, Watcher } from "../../internal/backend.ts";
+import type { Call, Entry, LossReason, Watcher } from "../../internal/backend.ts";
 import { BackendError } from "../../internal/errors.ts";
 import { Looks } from "../../internal/looks.ts";
 import type { Claims, Row } from "./claims.ts";
@@ -155,6 +155,14 @@ export class Session implements FileOwner {
     return burial;
   }
 
+  /** What is there, without the claims of sessions that are proven to have ended. */
+  async list(scope: string, call: Call): Promise<Entry[]> {
+    const others = await this.transactions.read((claims) => claims.others(scope), call);
+    // Who may only read sees them as well.
+    await Promise.all(others.map((session) => this.buryIfDead(session).catch(() => false)));
+    return await this.transactions.read((claims) => claims.list(scope), call);
+  }
+
   /** Reports changes of a key's queue by whichever process. */
   async watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
     await this.ready();
@@ -249,7 +257,7 @@ export class Session implements FileOwner {
   async #open(): Promise<void> {
     const version = await this.transactions.read((claims) => claims.version);
     // Even without a watch: it is found out like this that the file was replaced, by who has nothing to do in it.
-    this.#looking ??= this.#regular.add({ version, seen: () => this.#allChanged() });
+    this.#looking ??= this.#regular.add({ version, always: true, seen: () => this.#allChanged() });
     await this.#peers?.reachable;
   }
 

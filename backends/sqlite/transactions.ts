@@ -1,6 +1,6 @@
 import type { Call } from "../../internal/backend.ts";
 import { Claims } from "./claims.ts";
-import { fault, isBusy, refusal } from "./faults.ts";
+import { fault, isBroken, isBusy, refusal } from "./faults.ts";
 import { LockFile } from "./file.ts";
 
 /** What is done within a transaction, and what is to follow once it is committed. */
@@ -89,8 +89,9 @@ export class Transactions {
     if (file === undefined || this.#isReplaced(file)) return undefined;
     try {
       return new Claims(file).version;
-    } catch {
-      return undefined; // busy, perhaps
+    } catch (error) {
+      this.#failed(error);
+      return undefined;
     }
   }
 
@@ -196,15 +197,23 @@ export class Transactions {
   /** Looks after the fact whether it was done in the file that is at the path, see `file.ts`; if not, it is left. */
   #isReplaced(file: LockFile): boolean {
     if (!file.replaced) return false;
-    if (file === this.#file) {
-      this.#owner.replaced(); // whoever believes to hold something in it hears of that first
-      this.#close();
-    }
+    this.#leave(file);
     return true;
   }
 
+  #leave(file: LockFile): void {
+    if (file !== this.#file) return;
+    this.#owner.replaced(); // whoever believes to hold something in it hears of that first
+    this.#close();
+  }
+
+  /**
+   * A connection that can no longer read keeps others from mending the file: SQLite begins anew with `-shm` once
+   * nobody has it open. What was held in it can be proven no more.
+   */
   #failed(error: unknown): Error {
-    if (this.#file !== undefined) this.#isReplaced(this.#file);
+    const file = this.#file;
+    if (file !== undefined && !this.#isReplaced(file) && isBroken(error)) this.#leave(file);
     return fault(this.#path, error);
   }
 }

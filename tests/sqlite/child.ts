@@ -20,6 +20,7 @@ export interface Said {
   /** Milliseconds of a core that the process has used. */
   readonly cpu?: number;
   readonly pid?: number;
+  readonly holders?: number;
   readonly error?: string;
 }
 

@@ -117,6 +117,28 @@ test("a victim in another process is told at once", async () => {
   assert.equal((await victim.hears("lost")).reason, "stolen");
 });
 
+// Red if: only who wants the lock looks whether its holder has ended.
+test("a watch and an inspection see the end of a killed holder long before its ttl", async () => {
+  await using scene = new Scene();
+  await using watcher = await Child.start(scene.path);
+  await watcher.does("watch");
+  await using holder = await Child.start(scene.path);
+  await holder.does("acquire", "k", LONG);
+  await watcher.hears("locked");
+  assert.equal((await watcher.does("inspect")).holders, 1);
+  const killed = performance.timeOrigin + performance.now();
+  holder.signal("SIGKILL");
+  await holder.ended;
+  const { at } = await watcher.hears("unlocked");
+  assert.ok(at - killed < SOON, `after ${at - killed} ms`);
+  await holder[Symbol.asyncDispose]();
+  await using other = await Child.start(scene.path);
+  await other.does("acquire", "j", LONG);
+  other.signal("SIGKILL");
+  await other.ended;
+  assert.equal((await watcher.does("inspect", "j")).holders, 0);
+});
+
 // Red if: a first claim of a new process is not told to those who watch the key.
 test("a watch sees the locks of other processes, of new ones too", async () => {
   await using scene = new Scene();

@@ -160,6 +160,27 @@ test("holders on all runtimes find out by themselves, before anybody else is let
   }
 });
 
+// Red if: one who has the wrong files open keeps them open, and so keeps all from mending it.
+test("processes that compete all the time go on, whatever is removed under them", async () => {
+  for (const [what, happens] of Object.entries(accidents)) {
+    await using scene = new Scene();
+    const children = await Child.all(scene.path);
+    try {
+      for (const child of children) await child.does("compete", "k", { ttl: 1_000 });
+      for (const child of children) await child.hears("had");
+      happens(scene.path);
+      const since = performance.timeOrigin + performance.now();
+      for (const child of children) {
+        while ((await child.hears("had")).at < since + 3_000);
+      }
+      const { holders } = await children[0]!.does("inspect");
+      assert.ok(holders! <= 1, what);
+    } finally {
+      for (const child of children) await child[Symbol.asyncDispose]();
+    }
+  }
+});
+
 // Red if: what is left of those who have ended keeps others out.
 test("after all who had it open were killed, a newcomer goes on with whatever is left", async () => {
   for (const happens of Object.values(accidents)) {

@@ -149,6 +149,35 @@ describe(
       });
     }
 
+    // Red if: there is a moment at which a file or folder is there with the rights of its maker alone.
+    test("of mode 2770 is shared by its group from the first moment on, folders made in it included", async () => {
+      for (let round = 0; round < 4; round++) {
+        await using scene = new Scene();
+        chownSync(scene.folder, 0, GROUP);
+        chmodSync(scene.folder, 0o2770);
+        const path = join(scene.folder, "some", "folder", "locks.db");
+        const users = await Promise.all(
+          Array.from(
+            { length: 6 },
+            (_, index) => Child.start(path, { runtime: runtimes[index % 3], retryFor: 0 }),
+          ),
+        );
+        try {
+          for (const [index, user] of users.entries()) await user.does("become", `${A + index}:${GROUP}`);
+          const locks = await Promise.all(
+            users.map((user) =>
+              user.does("acquire", "k", { ttl: 120_000 }).then(
+                async ({ token }) => (await user.does("release"), token!),
+              )
+            ),
+          );
+          assert.equal(new Set(locks).size, users.length);
+        } finally {
+          for (const user of users) await user[Symbol.asyncDispose]();
+        }
+      }
+    });
+
     // Red if: somebody else's file is refused without saying why, or what to do.
     test("of one user refuses another one with a sentence", async () => {
       await using scene = new Scene();

@@ -78,6 +78,22 @@ async function act(name: string, key: string, options: object): Promise<Record<s
       }
       return {};
     }
+    case "compete": // for as long as it lives; says each time that it has had the lock
+      void (async () => {
+        for (;;) {
+          try {
+            const lock = await manager.acquire(key, options);
+            say({ heard: "had", token: String(lock.token) });
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            await lock.release();
+          } catch {
+            // Again.
+          }
+        }
+      })();
+      return {};
+    case "inspect":
+      return { holders: (await manager.inspect(key))?.holders.length ?? 0 };
     case "visit": { // by another manager, which closes then
       await using other = new LockManager(sqlite(path));
       return got("visited", await other.tryAcquire(key));
