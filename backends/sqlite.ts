@@ -23,8 +23,8 @@
  * ## Rights
  *
  * - Deno: `--allow-read=FOLDER --allow-write=FOLDER`, with the folder of the file. `--allow-net` lets processes
- *   wake each other through their sockets; without it (or with `--deny-net`, where Deno would ask) a release is
- *   noticed some 25 ms later. For the default file also `--allow-env=HOLDFAST_DB,XDG_STATE_HOME,HOME`.
+ *   wake each other through their sockets; without it a release is noticed some 25 ms later. For the default
+ *   file also `--allow-env=HOLDFAST_DB,XDG_STATE_HOME,HOME`.
  * - Node with `--permission`: `--allow-fs-read=FOLDER/*` and `--allow-fs-write=FOLDER/*`.
  * - A user without a home folder, as in many containers, sets `HOLDFAST_DB`.
  *

@@ -1,7 +1,7 @@
 import { closeSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
-import process from "node:process";
 import { BackendError } from "../../internal/errors.ts";
+import { user } from "./rights.ts";
 
 /** What a fault means. */
 interface Meaning {
@@ -67,6 +67,14 @@ export function isBroken(error: unknown): boolean {
   return error instanceof Error && /disk I\/O error|malformed|not a database/.test(error.message);
 }
 
+/** Whether this user lacks a right. */
+export function isForbidden(error: unknown): boolean {
+  const words = error instanceof BackendError
+    ? String((error.cause as Error | undefined)?.message)
+    : String(error);
+  return /unable to open|EACCES|readonly database/.test(words);
+}
+
 /** The file is being replaced at the moment: to be opened again. */
 export class Unsettled extends Error {}
 
@@ -127,7 +135,7 @@ function descriptorsExhausted(path: string): boolean {
 function otherOwner(path: string): number | undefined {
   try {
     const { uid } = statSync(path, { throwIfNoEntry: false }) ?? statSync(dirname(path));
-    return uid === process.geteuid?.() ? undefined : uid;
+    return [uid, undefined].includes(user()) ? undefined : uid;
   } catch {
     return undefined;
   }

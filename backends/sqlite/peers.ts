@@ -2,6 +2,7 @@ import { chmodSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { idOf } from "./life.ts";
 import { type Ending, hear, Link } from "./link.ts";
+import { maySpeak } from "./rights.ts";
 import { removeSocket, socketOf } from "./sockets.ts";
 
 /** What a session answers to its peers. */
@@ -48,8 +49,7 @@ export class Peers {
     this.#self = self;
     this.#host = host;
     this.reachable = this.#listen().then(() => true, () => {
-      // Nor are others bothered, where a runtime would ask its user for each connection.
-      this.#mute = true;
+      this.#mute = true; // who cannot listen need not try to connect
       return false;
     });
   }
@@ -145,6 +145,7 @@ export class Peers {
   }
 
   async #listen(): Promise<void> {
+    if (!maySpeak()) throw new Error("this runtime may not");
     const path = socketOf(this.#self.folder, idOf(this.#self.session));
     const server = createServer((socket) => this.#serve(socket));
     server.unref();

@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, type Stats, statSync } from "node:fs";
-import process from "node:process";
+import { dirname } from "node:path";
+import { user } from "./rights.ts";
 
 /**
  * Who else may use a lock file. A folder that is writable for its group and hands the group on to what is made
@@ -27,12 +28,21 @@ export class Sharing {
   adopt(path: string, mode = 0o660): void {
     try {
       // What the superuser makes in somebody's folder is that user's, as SQLite has it with its files.
-      if (this.#folder.uid !== 0 && process.geteuid?.() === 0) {
+      if (this.#folder.uid !== 0 && user() === 0) {
         chownSync(path, this.#folder.uid, this.#folder.gid);
       }
       if (this.shared) chmodSync(path, mode);
     } catch {
-      // It is somebody else's, or this runtime may not ask who it runs as.
+      // It is somebody else's.
     }
+  }
+}
+
+/** Whether a file is, or would be, in a shared folder. */
+export function isShared(path: string): boolean {
+  try {
+    return new Sharing(dirname(path)).shared;
+  } catch {
+    return false;
   }
 }

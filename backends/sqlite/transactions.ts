@@ -1,7 +1,8 @@
 import type { Call } from "../../internal/backend.ts";
 import { Claims } from "./claims.ts";
-import { fault, isBroken, isBusy, refusal } from "./faults.ts";
+import { fault, isBroken, isBusy, isForbidden, refusal, Unsettled } from "./faults.ts";
 import { LockFile } from "./file.ts";
+import { isShared } from "./sharing.ts";
 
 /** What is done within a transaction, and what is to follow once it is committed. */
 export interface Change {
@@ -41,6 +42,12 @@ interface Job extends WriteOptions {
   readonly reject: (reason: unknown) => void;
 }
 
+/**
+ * Milliseconds: in a shared folder SQLite makes each of its files with the rights that the umask of its maker
+ * leaves, and only a moment later gives others theirs.
+ */
+const SETTLES = 300;
+
 /** At most so many changes share a transaction: a bound on how long the event loop stands still. */
 const BATCH = 256;
 
@@ -54,6 +61,8 @@ export class Transactions {
   readonly #owner: Owner;
   readonly #jobs: Job[] = [];
   #file: LockFile | undefined;
+  /** Since when it cannot be opened, by the monotonic clock. */
+  #refused: number | undefined;
   #running = false;
   #ending = false;
   /** How often it was closed for good. */
@@ -187,10 +196,19 @@ export class Transactions {
   }
 
   #open(): LockFile {
-    if (this.#file === undefined) {
+    if (this.#file !== undefined) return this.#file;
+    try {
       this.#file = new LockFile(this.#path);
-      this.#owner.opened(this.#file);
+    } catch (error) {
+      const since = this.#refused ??= performance.now();
+      if (performance.now() - since < SETTLES && isShared(this.#path) && isForbidden(error)) {
+        throw new Unsettled(`${this.#path} is being made`);
+      }
+      this.#refused = undefined;
+      throw error;
     }
+    this.#refused = undefined;
+    this.#owner.opened(this.#file);
     return this.#file;
   }
 

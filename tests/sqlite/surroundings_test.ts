@@ -47,8 +47,7 @@ describe("out of file descriptors", () => {
   for (const runtime of runtimes) {
     // Red if: something that fails in the background is handled by nobody, or a want that passes counts as final.
     test(`the first lock of a ${runtime.name} process fails by name, and works once some are free`, async () => {
-      // Deno takes two for itself after a while, and panics if there are none (2.9: ext/signals, whatever it runs).
-      for (let free = runtime.name === "deno" ? 3 : 0; free <= 9; free++) {
+      for (let free = 0; free <= 9; free++) {
         await using scene = new Scene();
         await using child = await Child.start(scene.path, { runtime, descriptors: 150, retryFor: 0 });
         await child.does("exhaust", `${free}`);
@@ -93,7 +92,7 @@ describe("a fault that passes is waited for, and named if it does not pass", () 
       const filler = openSync(join(scene.folder, "filler"), "w");
       assert.throws(() => {
         for (;;) writeSync(filler, new Uint8Array(1_024));
-      }, /ENOSPC/);
+      });
       closeSync(filler);
       await assert.rejects(async () => {
         for (let count = 0; count < 100; count++) await locks.acquire(`${count}`);
@@ -212,7 +211,11 @@ describe(
 describe("a runtime that allows little", () => {
   const script = fileURLToPath(new URL("./restricted.ts", import.meta.url));
   const [deno, , node] = runtimes.map(({ binary }) => binary) as [string, string, string];
-  const run = promisify(execFile);
+  // Deno gives a Deno that it starts all rights, wherever it finds its own path among the arguments.
+  const run = (binary: string, args: string[], { env = process.env }: { env?: NodeJS.ProcessEnv } = {}) =>
+    promisify(execFile)("sh", ["-c", 'exec "$RUNTIME" "$@"', "sh", ...args], {
+      env: { ...env, RUNTIME: binary },
+    });
 
   // Red if: more is needed than the documentation says; a second start is not like the first.
   test("Deno: reading and writing one folder is enough for the conformance suite", async () => {
