@@ -139,6 +139,23 @@ test("a watch and an inspection see the end of a killed holder long before its t
   assert.equal((await watcher.does("inspect", "j")).holders, 0);
 });
 
+// Red if: a worker's socket is its primary's, and closes with the way to that.
+test("a worker of a cluster that has left its primary still hands on, and still hears", async () => {
+  await using scene = new Scene();
+  await using worker = await Child.start(scene.path, { script: "cluster_primary" });
+  await using other = await Child.start(scene.path);
+  await worker.does("acquire", "k", LONG);
+  await worker.does("disconnect");
+  const next = other.does("acquire", "k", LONG);
+  await other.hears("waiting");
+  const { since } = await worker.does("release");
+  assert.ok((await next).at - since! < SOON);
+  const again = worker.does("acquire", "k", LONG);
+  await worker.hears("waiting");
+  const { since: later } = await other.does("release");
+  assert.ok((await again).at - later! < SOON);
+});
+
 // Red if: a first claim of a new process is not told to those who watch the key.
 test("a watch sees the locks of other processes, of new ones too", async () => {
   await using scene = new Scene();

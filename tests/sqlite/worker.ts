@@ -5,6 +5,7 @@
  */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import cluster from "node:cluster";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { sqlite } from "../../backends/sqlite.ts";
@@ -114,6 +115,12 @@ async function act(name: string, key: string, options: object): Promise<Record<s
       process.seteuid!(uid);
       return {};
     }
+    case "disconnect": // a worker of `node:cluster` from its primary
+      await new Promise<void>((resolve) => {
+        cluster.worker!.once("disconnect", resolve);
+        cluster.worker!.disconnect();
+      });
+      return {};
     case "exit": // without a word to anybody
       process.exit(0);
       break;
