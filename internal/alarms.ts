@@ -5,6 +5,8 @@ import { type Clock, Elapsed, type Timer } from "./clock.ts";
 export interface Alarm extends Member {
   /** In the time of {@linkcode Alarms.now}. */
   readonly at: number;
+  /** Whether the process may end before it rings. Otherwise it is kept alive until then. */
+  readonly background?: boolean;
   /** Called once. */
   ring(): void;
 }
@@ -13,15 +15,19 @@ export interface Alarm extends Member {
 const LOOK = 500;
 
 /**
- * All the deadlines of a manager on one timer. It counts only while an alarm is set, so a process with
- * nothing held and nothing waited for is free to exit.
+ * All the deadlines of a manager on one timer. It counts only while an alarm is set that is not one of the
+ * background, so a process with nothing held and nothing waited for is free to exit. Nothing else of a
+ * manager keeps it alive: whatever is asked, waited for or held has an alarm.
  */
 export class Alarms {
   readonly #clock: Clock;
   readonly #elapsed: Elapsed;
   readonly #alarms = new Bag<Alarm>();
+  /** How many of them keep the process alive. */
+  #awaited = 0;
   #timer: Timer | undefined;
   #fires = Infinity;
+  /** The timer does not keep the process alive. */
   #idle = false;
   #last: number;
 
@@ -47,9 +53,12 @@ export class Alarms {
   /** Rings once at its time, or as soon as the event loop gets to it. */
   set<A extends Alarm>(alarm: A): A {
     this.#alarms.add(alarm);
-    if (this.#idle) {
-      this.#idle = false;
-      this.#timer?.ref?.();
+    if (!alarm.background) {
+      this.#awaited++;
+      if (this.#idle) {
+        this.#idle = false;
+        this.#timer?.ref?.();
+      }
     }
     if (alarm.at < this.#fires) this.#arm(alarm.at);
     return alarm;
@@ -57,13 +66,24 @@ export class Alarms {
 
   /** Does nothing if it has rung. */
   clear(alarm: Alarm): void {
-    if (!this.#alarms.delete(alarm) || this.#alarms.size > 0) return;
+    if (this.#remove(alarm)) this.#rest();
+  }
+
+  /** Whether it was set. */
+  #remove(alarm: Alarm): boolean {
+    if (!this.#alarms.delete(alarm)) return false;
+    if (!alarm.background) this.#awaited--;
+    return true;
+  }
+
+  /** Lets the process end, unless something is awaited. */
+  #rest(): void {
+    if (this.#awaited > 0 || this.#idle) return;
     // Setting a timer costs more than letting one run that keeps nothing alive.
-    if (this.#timer?.unref === undefined) this.#disarm();
-    else {
+    if (this.#timer?.unref !== undefined) {
       this.#idle = true;
       this.#timer.unref();
-    }
+    } else if (this.#alarms.size === 0) this.#disarm();
   }
 
   #arm(at: number): void {
@@ -73,6 +93,7 @@ export class Alarms {
     this.#disarm();
     this.#fires = fires;
     this.#timer = this.#clock.timer(Math.max(0, Math.ceil(fires - now)), this.#look);
+    this.#rest();
   }
 
   #disarm(): void {
@@ -90,8 +111,9 @@ export class Alarms {
     let next = Infinity;
     for (const alarm of this.#alarms.values()) {
       if (alarm.at > now) next = Math.min(next, alarm.at);
-      else if (this.#alarms.delete(alarm)) alarm.ring();
+      else if (this.#remove(alarm)) alarm.ring();
     }
     if (this.#alarms.size > 0) this.#arm(next);
+    this.#rest(); // what rang first may have set the timer while another was still awaited
   };
 }

@@ -36,6 +36,8 @@ export interface Ask<T> {
   readonly timeout: number;
   /** When it is sent, if the caller has looked at the clock already. */
   readonly sent?: number;
+  /** As of {@linkcode Alarm.background}. */
+  readonly background?: boolean;
   /** The call itself. */
   send(call: Call): Promise<T>;
 }
@@ -44,12 +46,14 @@ export interface Ask<T> {
  * Asks the store, and stops listening after the timeout: a rejection leaves the outcome unknown. The
  * backend's promise may settle later or never; nobody minds.
  */
-export function ask<T>(alarms: Alarms, { what, timeout, sent: at = alarms.now(), send }: Ask<T>): Promise<T> {
+export function ask<T>(alarms: Alarms, asked: Ask<T>): Promise<T> {
+  const { what, timeout, sent: at = alarms.now(), background = false, send } = asked;
   return new Promise((resolve, reject) => {
     const call = new BoundedCall(timeout);
     const alarm = alarms.set({
       slot: -1,
       at: at + timeout,
+      background,
       ring() {
         const error = new BackendError(
           `Cannot ${what()}: the store did not answer within ${Math.round(timeout)} ms`,
@@ -108,19 +112,20 @@ export interface Pause {
   end(): void;
 }
 
-/** A pause of some milliseconds. */
-export function pause(alarms: Alarms, ms: number): Pause {
+/** A pause of some milliseconds. `background` as of {@linkcode Alarm.background}. */
+export function pause(alarms: Alarms, ms: number, background = false): Pause {
   const until = alarms.now() + ms;
-  return pauseUntil(alarms, () => until);
+  return pauseUntil(alarms, () => until, background);
 }
 
 /** A pause until a time that may be put off meanwhile. */
-export function pauseUntil(alarms: Alarms, until: () => number): Pause {
+export function pauseUntil(alarms: Alarms, until: () => number, background = false): Pause {
   let end!: () => void;
   let alarm: Alarm;
   const over = new Promise<void>((resolve) => {
     const rest = () => {
-      alarm = alarms.set({ slot: -1, at: until(), ring: () => until() > alarms.last ? rest() : resolve() });
+      const ring = () => until() > alarms.last ? rest() : resolve();
+      alarm = alarms.set({ slot: -1, at: until(), background, ring });
     };
     rest();
     end = () => {

@@ -18,17 +18,20 @@ export interface Timer {
   unref?(): void;
 }
 
+/** How Deno 2.7 says whether a timer keeps the process alive. */
+const { Deno } = globalThis as { Deno?: { refTimer?(id: number): void; unrefTimer?(id: number): void } };
+
 /** The runtime's own clocks. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
   timer(ms, wake) {
-    // A number in browsers, an object with ref() and unref() in Deno, Bun and Node.
+    // A number in browsers and Deno 2.7, an object with ref() and unref() in later ones, Bun and Node.
     const timer = setTimeout(wake, ms) as number | Required<Pick<Timer, "ref" | "unref">>;
     const cancel = () => clearTimeout(timer as number);
-    return typeof timer === "object"
-      ? { cancel, ref: () => timer.ref(), unref: () => timer.unref() }
-      : { cancel };
+    if (typeof timer === "object") return { cancel, ref: () => timer.ref(), unref: () => timer.unref() };
+    if (Deno?.unrefTimer === undefined) return { cancel };
+    return { cancel, ref: () => Deno.refTimer?.(timer), unref: () => Deno.unrefTimer?.(timer) };
   },
 };
 

@@ -32,11 +32,15 @@ export interface Inspection {
   toJSON(): Json;
 }
 
-/** The claims of one key (encoded, `prefix/key`) or of a whole prefix (`prefix/`). */
-export function list(core: Core, scope: string): Promise<Entry[]> {
+/**
+ * The claims of one key (encoded, `prefix/key`) or of a whole prefix (`prefix/`). `background` as of
+ * {@linkcode Alarm.background}.
+ */
+export function list(core: Core, scope: string, background = false): Promise<Entry[]> {
   return ask(core.alarms, {
     what: () => "list claims",
     timeout: core.callTimeout(10_000),
+    background,
     send: (call) => core.backend.list(scope, call),
   });
 }

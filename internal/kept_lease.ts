@@ -327,6 +327,8 @@ export class KeptLease {
     this.#beat = this.#core.alarms.set({
       slot: -1,
       at: from + ms,
+      // Such a lease beats even with nothing under it. Each claim keeps the process alive by itself.
+      background: this.#shared,
       ring: () => {
         this.#beat = undefined;
         void this.#pulse();

@@ -169,7 +169,9 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
 
   /**
    * Tells of every grant and every end of a hold of `key`, whoever the holder is. Starts with the next
-   * change, from when its `ready` resolves. Dispose of it to end it.
+   * change, from when its `ready` resolves. Dispose of it to end it. Once it is ready it does not keep the
+   * process alive, on any store: a manager does so only while something is held or waited for. What a client
+   * that was handed in to the backend keeps alive is up to its owner.
    *
    * @throws {TypeError | RangeError} for a key that cannot be
    */

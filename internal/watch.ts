@@ -8,6 +8,8 @@ import { list, parseMetadata } from "./inspect.ts";
  * Watches one key. The store says that something may have changed; what it was, comparing the holders
  * before and after tells. So a hold may be too short to be seen, but none that lasts is missed, and the
  * end of one by expiry is found when its time has run out.
+ *
+ * All it does is done in the background, once it stands: it does not keep the process alive.
  */
 export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisposable {
   /** The key. */
@@ -20,6 +22,8 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
   readonly #run: Promise<void>;
   #holders: Map<string, Entry> | undefined;
   #stopped = false;
+  /** It stands, or has stood before: nobody waits for it. */
+  #background = false;
   #failure: unknown;
   /** Something may have changed since the last look. */
   #stale = false;
@@ -44,19 +48,31 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     this.#wake?.();
-    await this.#run;
+    // Somebody waits for this, and the process must not end before. A store that is away ends it by itself.
+    await ask(this.#core.alarms, {
+      what: () => `end the watch of ${JSON.stringify(this.key)}`,
+      timeout: this.#core.callTimeout(10_000),
+      send: () => this.#run,
+    }).catch(() => {});
     this.#ended();
   }
 
   async #watch(ready: () => void): Promise<void> {
     for (let failures = 0; !this.#stopped;) {
       try {
-        await using _standing = await this.#open();
-        while (!this.#stopped) {
-          const rest = await this.#look();
-          ready();
-          failures = 0;
-          await this.#next(rest);
+        const standing = await this.#open();
+        // Not `await using`: a runtime that does not know it could not load the library, and its user would
+        // read of a syntax error instead of the version to take.
+        try {
+          while (!this.#stopped) {
+            const rest = await this.#look();
+            ready();
+            this.#background = true;
+            failures = 0;
+            await this.#next(rest);
+          }
+        } finally {
+          await standing[Symbol.asyncDispose]();
         }
       } catch (error) {
         if (this.#stopped) return;
@@ -74,6 +90,7 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
     return await ask(this.#core.alarms, {
       what: () => `watch ${JSON.stringify(this.key)}`,
       timeout: this.#core.callTimeout(10_000),
+      background: this.#background,
       send: (call) =>
         this.#core.backend.watch(this.#encoded, {
           changed: () => {
@@ -91,7 +108,7 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
   /** Compares with the last look; milliseconds until the first holder's time is up. */
   async #look(): Promise<number> {
     this.#stale = false;
-    const entries = (await list(this.#core, this.#encoded)).filter(({ held }) => held);
+    const entries = (await list(this.#core, this.#encoded, this.#background)).filter(({ held }) => held);
     const before = this.#holders;
     this.#holders = new Map(entries.map((entry) => [entry.id, entry]));
     for (const id of before?.keys() ?? []) {
@@ -116,7 +133,7 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
     if (ms === Infinity) {
       await new Promise<void>((resolve) => this.#wake = resolve);
     } else {
-      const rest = pause(this.#core.alarms, ms);
+      const rest = pause(this.#core.alarms, ms, this.#background);
       this.#wake = rest.end;
       await rest.over;
     }

@@ -88,7 +88,9 @@ class Connection {
   constructor(socket: net.Socket, on: { free(): void; ended(): void }) {
     this.#socket = socket;
     this.#on = on;
-    socket.unref(); // the core's alarms keep the process alive, while something is asked, waited for or held
+    // The core's alarms keep the process alive, while something is asked, waited for or held. Not before it
+    // stands: Deno 2.7 would forget it.
+    socket.once(standsWith(socket), () => socket.unref());
     socket.on("data", (bytes: Buffer) => this.#hear(bytes));
     socket.on("timeout", () => {
       this.destroy(new Error(`nothing heard for ${this.#exchange?.message.silence} ms`));
@@ -114,7 +116,7 @@ class Connection {
     if (silence !== undefined) socket.setTimeout(silence);
     if (!socket.connecting) socket.write(text);
     // Nothing is said to a server that has not shown yet who it is.
-    else socket.once(socket instanceof tls.TLSSocket ? "secureConnect" : "connect", () => socket.write(text));
+    else socket.once(standsWith(socket), () => socket.write(text));
     return promise;
   }
 
@@ -149,6 +151,11 @@ class Connection {
     exchange?.message.signal.removeEventListener("abort", exchange.abort);
     return exchange;
   }
+}
+
+/** The event after which it is known who the server is. */
+function standsWith(socket: net.Socket): string {
+  return socket instanceof tls.TLSSocket ? "secureConnect" : "connect";
 }
 
 function connect({ secure, host, port }: Endpoint, transport: Transport): net.Socket {

@@ -27,6 +27,6 @@ export function dial(origin: string, credentials: Credentials): Socket {
       ...(isIP(host) ? {} : { servername: host }),
     })
     : connectTcp(to);
-  socket.unref();
+  socket.once(secure ? "secureConnect" : "connect", () => socket.unref()); // Deno 2.7 forgets it if told before
   return socket.on("error", () => {}); // the session tells
 }

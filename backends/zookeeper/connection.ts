@@ -127,11 +127,13 @@ export class Connection {
       };
       const abandon = () => fail("is not needed any more");
       const timer = setTimeout(() => fail(`said nothing for ${Math.round(patience)} ms`), patience);
-      // The core's alarms keep the process alive, while something is asked, waited for or held.
-      socket.unref();
       signal.addEventListener("abort", abandon);
       if (signal.aborted) return abandon();
-      socket.once("connect", () => socket.write(hello(said)));
+      socket.once("connect", () => {
+        // The core's alarms keep the process alive, while something is asked, waited for or held.
+        socket.unref();
+        socket.write(hello(said));
+      });
       socket.on("error", (error) => fail(`failed: ${error.message || error}`, error));
       socket.on("close", () => fail("hung up"));
       socket.on("data", (bytes: Buffer) => {

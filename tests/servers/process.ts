@@ -28,6 +28,9 @@ export interface Program {
   readonly patience?: number;
 }
 
+/** Milliseconds, longer than a test may take. */
+const WAITING = 180_000;
+
 /** A server that can be killed, stopped in its tracks, and started again on the same port and data. */
 export class ServerProcess implements AsyncDisposable {
   readonly #program: Program;
@@ -155,6 +158,9 @@ export class ServerProcess implements AsyncDisposable {
     if (child.pid === undefined) return; // it could not be started; Deno cannot unref it either
     adopt(child);
     child.unref(); // a server that a test forgot must not keep the test process alive
+    // No backend does so either, and a test that waits for what the server does would end without an outcome.
+    const waiting = setTimeout(() => {}, WAITING);
+    child.once("exit", () => clearTimeout(waiting));
   }
 }
 
