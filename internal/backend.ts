@@ -1,7 +1,8 @@
 /**
  * What a store has to offer. A backend owns atomicity, the wire calls, the token and the wake-up;
  * the core owns validation, ids, deadlines, renewal, retries, cancellation, loss and events.
- * No timer and no retry of a lock operation belongs in a backend.
+ * No timer and no retry of a lock operation belongs in a backend, and nothing of it keeps the process
+ * alive: the core does, while something is asked, waited for or held.
  *
  * Every call is safe to repeat, and every call may be abandoned: the core stops listening at
  * `call.timeout` and treats the outcome as unknown. A rejected call is an unknown outcome too.
