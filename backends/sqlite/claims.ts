@@ -64,7 +64,7 @@ export class Claims {
   /** The sessions that have ended without a word, as far as that can be proven. */
   endedSessions(): string[] {
     const { life } = this.#file;
-    const ended = [...life.others()].filter((trace) => life.isOver(trace));
+    const ended = [...life.others()].filter((trace) => life.isOver(trace) === true);
     return ended.flatMap((trace) => life.sessionOf(trace) ?? []);
   }
 

@@ -1,20 +1,10 @@
-import { randomBytes } from "node:crypto";
-import {
-  linkSync,
-  mkdirSync,
-  realpathSync,
-  renameSync,
-  rmdirSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { realpathSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Database, openDatabase, type Result, type Statement, type Value } from "./database.ts";
 import { fault, isBusy, refusal, Unsettled } from "./faults.ts";
 import { inode } from "./inode.ts";
 import { Life } from "./life.ts";
-import { Sharing } from "./sharing.ts";
+import { makeFile, makeFolder, Sharing } from "./sharing.ts";
 
 /** Marks the file as ours: "hold" in ASCII. */
 const APPLICATION = 0x686f6c64;
@@ -77,7 +67,7 @@ export class LockFile {
   constructor(path: string) {
     this.#name = path;
     const isNew = isMissing(path);
-    if (isNew) make(path);
+    if (isNew) makeFile(path);
     const [, walBefore, shmBefore] = filesAt(path, realPath(path)).split("-");
     const before = named(path);
     this.#database = openDatabase(path, { readOnly: false });
@@ -142,14 +132,16 @@ export class LockFile {
     return filesAt(this.#name, this.path) !== this.#files;
   }
 
-  /** Ends the session, too. What it holds is to be given up before. */
-  close(): void {
+  /**
+   * Ends the session, too. What it holds is to be given up before; `leavesClaims`: without that it was removed
+   * from the file, so that others need the proof that it is nobody's.
+   */
+  close({ leavesClaims = this.replaced } = {}): void {
     // Who leaves alone takes `-wal` and `-shm` along: a newcomer must not take it for one who has lost them. But
-    // one who has is waited for until the end, and what was left of its claims is proven to be nobody's.
-    const { replaced } = this;
-    if (!replaced) this.life.end();
+    // one who has is waited for until the end.
+    if (!leavesClaims) this.life.end();
     this.#close();
-    if (replaced) this.life.end({ leaveProof: true });
+    if (leavesClaims) this.life.end({ leaveProof: true });
   }
 
   #close(): void {
@@ -229,13 +221,14 @@ export class LockFile {
     for (const other of this.life.others()) {
       if (other.files === this.#files) continue;
       const holds = other.until > Date.now();
-      if ((!holds && databaseOf(other.files) !== database) || this.life.isOver(other)) continue;
-      if (holds) {
+      if (!holds && databaseOf(other.files) !== database) continue;
+      const isOver = this.life.isOver(other);
+      if (holds && isOver !== true) {
         const what = "it, its -wal or its -shm was removed or replaced while another process had it open";
         const advice = "That process may still hold locks: this one goes on when they have ended";
         throw refusal(this.#name, `${what}. ${advice}`, { retryable: true });
       }
-      spoilt = true;
+      if (isOver === false) spoilt = true;
     }
     if (!spoilt && !this.replaced) return;
     if (spoilt && databaseOf(filesAt(this.#name, this.path)) === database) {
@@ -267,49 +260,6 @@ function removeFile(path: string): void {
   } catch {
     // Somebody else has removed it.
   }
-}
-
-/** Level by level: Node's own recursion never ends where a folder cannot be made, as below /proc. */
-function makeFolder(path: string): void {
-  if (inode(path) !== undefined) return;
-  makeFolder(dirname(path));
-  const sharing = new Sharing(dirname(path));
-  if (!sharing.shared) {
-    try {
-      mkdirSync(path, { mode: sharing.folderMode });
-    } catch (error) {
-      // Somebody else may have been faster.
-      if (inode(path) === undefined) throw error;
-      return;
-    }
-    return sharing.adopt(path, sharing.folderMode);
-  }
-  // At no time is it there with fewer rights than others count on.
-  const aside = `${path}.${randomBytes(8).toString("hex")}`;
-  mkdirSync(aside);
-  sharing.adopt(aside, sharing.folderMode);
-  try {
-    renameSync(aside, path);
-  } catch (error) {
-    rmdirSync(aside);
-    if (inode(path) === undefined) throw error;
-  }
-}
-
-/** Makes what the file needs to be made; and itself, empty, where others are to find it with all their rights. */
-function make(path: string): void {
-  makeFolder(dirname(path));
-  const sharing = new Sharing(dirname(path));
-  if (!sharing.shared || inode(path) !== undefined) return;
-  const aside = `${path}.${randomBytes(8).toString("hex")}`;
-  writeFileSync(aside, "");
-  sharing.adopt(aside);
-  try {
-    linkSync(aside, path);
-  } catch {
-    // Somebody else was faster; or SQLite will say what is wrong.
-  }
-  removeFile(aside);
 }
 
 /** Without symbolic links, if it is there. */

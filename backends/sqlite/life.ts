@@ -93,11 +93,11 @@ export class Life {
     const end = session.lastIndexOf("-");
     const [path, expected] = [join(this.#folder, session.slice(0, end)), session.slice(end + 1)];
     if (session === this.session || inode(path)?.toString(36) !== expected) return false;
-    return this.#isUnlocked(path, then);
+    return this.#isUnlocked(path, then) === true;
   }
 
-  /** Whether the session of a trace has ended. */
-  isOver({ name }: Trace): boolean {
+  /** Whether the session of a trace has ended; `undefined`: it cannot be told. */
+  isOver({ name }: Trace): boolean | undefined {
     const path = join(this.#folder, name);
     return path !== this.#path && this.#isUnlocked(path);
   }
@@ -135,14 +135,14 @@ export class Life {
     this.#spare = undefined;
   }
 
-  #isUnlocked(path: string, then?: () => void): boolean {
+  #isUnlocked(path: string, then?: () => void): boolean | undefined {
     const seen = look(path, then);
-    if (seen !== undefined || this.#spare === undefined) return seen === true;
+    if (seen !== undefined || this.#spare === undefined) return seen;
     closeSync(this.#spare);
     this.#spare = undefined;
     const again = look(path, then);
     this.#reserve();
-    return again === true;
+    return again;
   }
 
   #reserve(): void {

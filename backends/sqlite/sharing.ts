@@ -1,5 +1,18 @@
-import { chmodSync, chownSync, type Stats, statSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
+import { inode } from "./inode.ts";
 import { user } from "./rights.ts";
 
 /**
@@ -45,4 +58,47 @@ export function isShared(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Level by level: Node's own recursion never ends where a folder cannot be made, as below /proc. */
+export function makeFolder(path: string): void {
+  if (inode(path) !== undefined) return;
+  makeFolder(dirname(path));
+  const sharing = new Sharing(dirname(path));
+  if (!sharing.shared) {
+    try {
+      mkdirSync(path, { mode: sharing.folderMode });
+    } catch (error) {
+      // Somebody else may have been faster.
+      if (inode(path) === undefined) throw error;
+      return;
+    }
+    return sharing.adopt(path, sharing.folderMode);
+  }
+  // At no time is it there with fewer rights than others count on.
+  const aside = `${path}.${randomBytes(8).toString("hex")}`;
+  mkdirSync(aside);
+  sharing.adopt(aside, sharing.folderMode);
+  try {
+    renameSync(aside, path);
+  } catch (error) {
+    rmdirSync(aside);
+    if (inode(path) === undefined) throw error;
+  }
+}
+
+/** Makes what the file needs to be made; and itself, empty, where others are to find it with all their rights. */
+export function makeFile(path: string): void {
+  makeFolder(dirname(path));
+  const sharing = new Sharing(dirname(path));
+  if (!sharing.shared || inode(path) !== undefined) return;
+  const aside = `${path}.${randomBytes(8).toString("hex")}`;
+  writeFileSync(aside, "");
+  sharing.adopt(aside);
+  try {
+    linkSync(aside, path);
+  } catch {
+    // Somebody else was faster; or SQLite will say what is wrong.
+  }
+  rmSync(aside);
 }

@@ -120,11 +120,11 @@ export class Transactions {
     else this.#close();
   }
 
-  #close(): void {
+  #close(how?: { readonly leavesClaims: boolean }): void {
     const file = this.#file;
     this.#file = undefined;
     this.#durable = undefined;
-    file?.close();
+    file?.close(how);
   }
 
   async #run(): Promise<void> {
@@ -222,7 +222,7 @@ export class Transactions {
   #leave(file: LockFile): void {
     if (file !== this.#file) return;
     this.#owner.replaced(); // whoever believes to hold something in it hears of that first
-    this.#close();
+    this.#close({ leavesClaims: true });
   }
 
   /**
