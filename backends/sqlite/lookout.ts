@@ -23,6 +23,7 @@ export class Lookouts {
   readonly #period: number;
   readonly #all = new Set<Lookout>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #looking = false;
 
   /** `bury` is `Session.buryIfDead`; the period is in milliseconds. */
   constructor(transactions: Transactions, bury: (session: string) => Promise<boolean>, period: number) {
@@ -44,10 +45,12 @@ export class Lookouts {
   }
 
   #rest(): void {
-    if (this.#timer !== undefined || this.#all.size === 0) return;
+    if (this.#timer !== undefined || this.#looking || this.#all.size === 0) return;
     this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#looking = true;
       this.#look().catch(() => {}).finally(() => {
-        this.#timer = undefined;
+        this.#looking = false;
         this.#rest();
       });
     }, this.#period);

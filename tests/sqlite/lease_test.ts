@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Grant, Outcome } from "../../internal/backend.ts";
 import type { Row } from "../../backends/sqlite/claims.ts";
+import { Lookouts } from "../../backends/sqlite/lookout.ts";
 import { Session } from "../../backends/sqlite/session.ts";
 import { Child } from "./child.ts";
 import { call, claim, Scene } from "./support.ts";
@@ -228,6 +229,27 @@ test("an unlocked copy in the place of a holder's proof of life proves nothing",
   rmSync(join(folder, `${name.slice(0, 16)}.sock`)); // nor does anybody answer there
   const other = await scene.lease();
   assert.equal((await other.attempt(claim({ wait: false }), call)).state, "contended");
+});
+
+// Red if: who comes while the last one is just leaving has looks of their own from then on.
+test("however many come and go, there is one look for all of them", async () => {
+  await using scene = new Scene();
+  const session = new Session(scene.path);
+  await session.ready();
+  let looks = 0;
+  const slow = async () => (looks++, await sleep(20), false);
+  const lookouts = new Lookouts(session.transactions, slow, 10);
+  for (let time = 0; time < 20; time++) {
+    const cancel = lookouts.add({ version: 0, session: "somebody's", seen() {} });
+    await sleep(15); // it looks
+    cancel();
+  }
+  looks = 0;
+  const cancel = lookouts.add({ version: 0, session: "somebody's", seen() {} });
+  await sleep(600);
+  cancel();
+  assert.ok(looks > 0 && looks <= 600 / 30 + 1, `${looks} looks`);
+  await session.close();
 });
 
 // Red if: what goes on behind a session opens the file once more for itself, after it was closed.
