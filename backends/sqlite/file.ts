@@ -88,6 +88,7 @@ export class LockFile {
         throw refusal(path, "its file system cannot share memory between processes. Use a local disk");
       }
       this.#pragma("user_version"); // not before somebody reads, the other files are there
+      if (this.sharing.shared) this.#tryWriting();
       this.#files = filesAt(path, this.path);
       const [database, wal, shm] = this.#files.split("-");
       // What is at the path by now need not be what was opened.
@@ -190,6 +191,12 @@ export class LockFile {
         `it was made by another version of Holdfast (format ${version}, this one reads ${VERSION})`;
       throw refusal(this.#name, `${made}. Use the same version in all processes, or name another path`);
     }
+  }
+
+  /** SQLite opens what it may not write for reading alone, for good: a file whose maker is just giving others rights. */
+  #tryWriting(): void {
+    this.exec("BEGIN IMMEDIATE");
+    this.exec("ROLLBACK");
   }
 
   #isEmpty(): boolean {

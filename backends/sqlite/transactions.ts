@@ -46,7 +46,7 @@ interface Job extends WriteOptions {
  * Milliseconds: in a shared folder SQLite makes each of its files with the rights that the umask of its maker
  * leaves, and only a moment later gives others theirs.
  */
-const SETTLES = 300;
+const SETTLES = 2_000;
 
 /** At most so many changes share a transaction: a bound on how long the event loop stands still. */
 const BATCH = 256;

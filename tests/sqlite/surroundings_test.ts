@@ -158,7 +158,7 @@ describe(
         const users = await Promise.all(
           Array.from(
             { length: 6 },
-            (_, index) => Child.start(path, { runtime: runtimes[index % 3], retryFor: 0 }),
+            (_, index) => Child.start(path, { runtime: runtimes[index % 3] }),
           ),
         );
         try {
