@@ -15,15 +15,16 @@ export type Ending = "gone" | "unheard";
  */
 export class Link {
   readonly #socket: Socket;
-  readonly #over: () => void;
+  readonly #over: (broken: boolean) => void;
   readonly #waits = new Map<number, Set<(ending: Ending) => void>>();
   readonly #words = new Set<string>();
   #connected = false;
   #unread = false;
+  #closes = false;
   #told: (() => void) | undefined;
 
-  /** `over`: it has closed and is of no more use. Throws where this runtime may not connect. */
-  constructor(address: string, over: () => void) {
+  /** `over`: it is of no more use, by itself or because it broke. Throws where this runtime may not connect. */
+  constructor(address: string, over: (broken: boolean) => void) {
     this.#over = over;
     this.#socket = connect(address);
     this.#socket.unref();
@@ -73,8 +74,9 @@ export class Link {
 
   /** Ends it at once. */
   close(): void {
+    this.#closes = true;
     this.#socket.destroy();
-    this.#over();
+    this.#over(false);
   }
 
   #send(): void {
@@ -104,7 +106,7 @@ export class Link {
 
   #closed(): void {
     this.#told?.();
-    this.#over();
+    if (!this.#closes) this.#over(true);
     for (const waiting of this.#waits.values()) {
       for (const then of waiting) then("unheard");
     }

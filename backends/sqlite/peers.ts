@@ -13,7 +13,7 @@ export interface Host {
   look(seq: number): void;
   /** Somebody says that the queue of this key has changed. */
   changed(key: string): void;
-  /** A session could not be told something, or a connection to it has ended. */
+  /** A connection to a session could not be had, or has broken. */
   unheard(session: string): void;
 }
 
@@ -121,9 +121,9 @@ export class Peers {
     let link = this.#links.get(session);
     if (link === undefined && !this.#mute) {
       try {
-        link = new Link(socketOf(this.#self.folder, idOf(session)), () => {
+        link = new Link(socketOf(this.#self.folder, idOf(session)), (broken) => {
           if (this.#links.get(session) === link) this.#links.delete(session);
-          this.#host.unheard(session);
+          if (broken) this.#host.unheard(session);
         });
         this.#links.set(session, link);
       } catch {

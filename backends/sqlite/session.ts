@@ -13,7 +13,7 @@ const PATIENCE = 1_000;
 /** Milliseconds between two looks for those who cannot be told: what has changed is noticed as late as that. */
 const UNHEARD = 25;
 /** For those who are told: who has no descriptor left, or is gone at once, tells nobody. */
-const HEARD = 1_000;
+const HEARD = 5_000;
 
 /** A claim of this process that stands in the file, as far as the process knows. */
 export interface Place {
