@@ -71,11 +71,6 @@ export class Life {
     this.#reserve();
   }
 
-  /** Part of the name of the session that is its own, and a file name anywhere. */
-  get id(): string {
-    return idOf(this.session);
-  }
-
   /** Lets others know that it may hold a lock until then. Not at each time: for some longer at once. */
   holdsUntil(expires: number, ttl: number): void {
     if (expires <= this.#until) return;

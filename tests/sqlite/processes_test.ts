@@ -14,6 +14,16 @@ const LONG = { ttl: 120_000 };
 const SOON = 10_000;
 const SHORT = { ttl: 1_000 };
 
+/** A process that watches a lock, and another one that holds it. */
+async function watched({ path }: Scene): Promise<{ watcher: Child; holder: Child }> {
+  const watcher = await Child.start(path);
+  await watcher.does("watch");
+  const holder = await Child.start(path);
+  await holder.does("acquire", "k", LONG);
+  await watcher.hears("locked");
+  return { watcher, holder };
+}
+
 // Red if: a runtime opens another file, or does not wake another one.
 test("a Deno, a Bun and a Node process take turns, in order of arrival, without waiting for a ttl", async () => {
   await using scene = new Scene();
@@ -120,11 +130,8 @@ test("a victim in another process is told at once", async () => {
 // Red if: only who wants the lock looks whether its holder has ended.
 test("a watch and an inspection see the end of a killed holder long before its ttl", async () => {
   await using scene = new Scene();
-  await using watcher = await Child.start(scene.path);
-  await watcher.does("watch");
-  await using holder = await Child.start(scene.path);
-  await holder.does("acquire", "k", LONG);
-  await watcher.hears("locked");
+  const { watcher, holder } = await watched(scene);
+  await using _1 = watcher, _2 = holder;
   assert.equal((await watcher.does("inspect")).holders, 1);
   const killed = performance.timeOrigin + performance.now();
   holder.signal("SIGKILL");
@@ -209,11 +216,8 @@ test("a process can end that has told another one which is stopped; that hears o
 // Red if: closing cuts off what was to be told.
 test("a watch sees the end of a lock whose process leaves right after it", async () => {
   await using scene = new Scene();
-  await using watcher = await Child.start(scene.path);
-  await watcher.does("watch");
-  await using holder = await Child.start(scene.path);
-  await holder.does("acquire", "k", LONG);
-  await watcher.hears("locked");
+  const { watcher, holder } = await watched(scene);
+  await using _1 = watcher, _2 = holder;
   const { at: left } = await holder.does("close");
   const { at } = await watcher.hears("unlocked");
   assert.ok(at - left < SOON, `${at - left} ms after it`);
