@@ -6,6 +6,7 @@ import { CALL, claim, entered, open } from "../tests/redis/lab.ts";
 import { RedisServer } from "../tests/servers/redis.ts";
 import { type Figure, median, ratio } from "./figures.ts";
 import { handover } from "./handover/measure.ts";
+import { crowds, rush } from "./redis/crowds.ts";
 import { Floor } from "./redis/floor.ts";
 import { PEERS } from "./redis/peers.ts";
 
@@ -25,6 +26,8 @@ export async function run(): Promise<Figure[]> {
     ...await handOver(server),
     ...await crowd(server),
     ...await held(server),
+    ...await crowds(server),
+    ...await rush(server),
   ];
 }
 

@@ -1,26 +1,16 @@
-import type {
-  Backend,
-  Call,
-  Entry,
-  Lease,
-  LeaseRequest,
-  Outcome,
-  Traits,
-  Watcher,
-} from "../../internal/backend.ts";
+import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../../internal/backend.ts";
 import { Table } from "../../internal/table.ts";
-import { ATTEMPT } from "./attempt.ts";
 import { Connection } from "./connection.ts";
 import { Gather } from "./gather.ts";
+import { listing, PAGE, type Row } from "./listing.ts";
+import { KeyChannels } from "./key_channels.ts";
 import { RedisLease, type Shared, type Track } from "./lease.ts";
-import type { Opener } from "./link.ts";
-import { keyOf, queueKey, queuePattern } from "./names.ts";
+import { claimOf, keyOf, literal, queueKey, queuePattern } from "./names.ts";
 import { pool } from "./pool.ts";
-import { RELEASE } from "./release.ts";
-import { LIST } from "./scripts.ts";
+import type { Route } from "./route.ts";
+import { scripts } from "./scripts.ts";
 
-/** How many keys one listing call reads, and how many such calls there are at once. */
-const PAGE = 100;
+/** How many listing calls there are at once. */
 const WIDTH = 8;
 
 const TRAITS: Traits = {
@@ -39,26 +29,28 @@ export class RedisBackend implements Backend {
   readonly name = "redis";
   readonly traits: Traits = TRAITS;
   readonly users: Set<object> = new Set();
-  /** Opens a link to where this backend keeps its locks. */
-  readonly open: Opener;
-  /** Which server that is, without credentials. */
-  readonly place: string;
+  /** Where this backend keeps its locks. */
+  readonly route: Route;
   readonly #connection: Connection;
   readonly #tracks = new Table<Track>();
   readonly #shared: Shared;
 
-  constructor(open: Opener, place: string) {
-    this.open = open;
-    this.place = place;
-    this.#connection = new Connection({ open, place }, {
+  /** `memory`: milliseconds for which a queue that nobody uses remembers its last token. */
+  constructor(route: Route, memory: number) {
+    this.route = route;
+    this.#connection = new Connection(route, {
       message: (text) => this.#heard(text),
       down: () => this.#deaf(),
+      awaits: () => this.#tracks.size > 0,
     });
+    const made = scripts(memory);
     this.#shared = {
       connection: this.#connection,
       tracks: this.#tracks,
-      attempts: new Gather(this.#connection, ATTEMPT),
-      releases: new Gather(this.#connection, RELEASE),
+      attempts: new Gather(this.#connection, made.attempt),
+      releases: new Gather(this.#connection, made.release),
+      scripts: made,
+      channels: new KeyChannels(this.#connection, (text) => this.#heard(text)),
     };
   }
 
@@ -70,26 +62,25 @@ export class RedisBackend implements Backend {
   async list(scope: string, call: Call): Promise<Entry[]> {
     const link = await this.#connection.link(call);
     const keys = scope.endsWith("/")
-      ? (await link.scan(link.keyPrefix + queuePattern(scope))).map((queue) =>
+      ? (await link.scan(literal(link.keyPrefix) + queuePattern(scope))).map((queue) =>
         keyOf(queue.slice(link.keyPrefix.length))
       )
       : [scope];
     const found = new Map<string, Entry[]>();
     const failed = await pool(pages(keys, link.cluster ? 1 : PAGE), WIDTH, async (some) => {
-      const reply = await this.#connection.run(
-        LIST,
-        [some.length, ...some.map(queueKey)],
-        call,
-      ) as unknown[][];
-      some.forEach((key, index) => found.set(key, rows(key, reply[index]!)));
+      const queues = Map.groupBy(
+        await Array.fromAsync(listing(this.#connection, this.#shared.scripts.list, some, call)),
+        ({ key }) => key,
+      );
+      for (const [key, rows] of queues) found.set(key, rows.flatMap(entry));
     });
     if ("failure" in failed) throw failed.failure;
-    return keys.flatMap((key) => found.get(key)!);
+    return keys.flatMap((key) => found.get(key) ?? []);
   }
 
   watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
     const listener = { heard: () => watcher.changed(), deaf: (error: unknown) => watcher.failed(error) };
-    return this.#connection.listen(queueKey(key), listener, call);
+    return this.#connection.listen((keyPrefix) => keyPrefix + queueKey(key), listener, call);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -99,12 +90,11 @@ export class RedisBackend implements Backend {
   }
 
   #heard(text: string): void {
-    const [what, id, token] = text.split(" ");
-    const track = this.#tracks.get(id!);
-    const news: Outcome = what === "granted"
-      ? { state: "granted", token: BigInt(token!) }
-      : { state: "gone", why: "stolen" };
-    track?.lease.hear(track, news);
+    const [, what, id, token] = /^(granted|stolen) (\S+) ?(\d*)$/.exec(text) ?? [];
+    const track = id === undefined ? undefined : this.#tracks.get(id);
+    if (track === undefined) return;
+    if (what === "stolen") track.lease.hear(track, { state: "gone", why: "stolen" });
+    else if (token) track.lease.hear(track, { state: "granted", token: BigInt(token) });
   }
 
   /** Messages may have been lost: waiters ask again, and connect again by that. */
@@ -120,23 +110,10 @@ function* pages(keys: readonly string[], size: number): Generator<string[]> {
   for (let at = 0; at < keys.length; at += size) yield keys.slice(at, at + size);
 }
 
-/** The reply of {@linkcode LIST} for one key. */
-function rows(key: string, [holding, ...fields]: unknown[]): Entry[] {
-  const entries: Entry[] = [];
-  for (let at = 0; at < fields.length; at += 6) {
-    const [id, token, left, limit, client, metadata] = fields.slice(at, at + 6) as string[];
-    const held = at / 6 < Number(holding);
-    entries.push({
-      key,
-      id: id!,
-      client: client!,
-      mode: Number(limit) === 0 ? "shared" : "exclusive",
-      limit: Number(limit) || Infinity,
-      metadata: metadata || undefined,
-      held,
-      ...(held && { token: BigInt(token!) }),
-      remaining: Math.max(0, Number(left)),
-    });
-  }
-  return entries;
+/** Nothing, if somebody else has written into the queue what is no claim. */
+function entry({ key, name, token, left, metadata, holds }: Row): Entry[] {
+  const claim = claimOf(name);
+  if (claim === undefined) return [];
+  const held = holds ? { held: true, token: BigInt(token) } : { held: false };
+  return [{ key, ...claim, metadata: metadata || undefined, ...held, remaining: Math.max(0, left) }];
 }

@@ -2,26 +2,19 @@ import process from "node:process";
 import type { Call } from "../../internal/backend.ts";
 import type { BackendError } from "../../internal/errors.ts";
 import type { Connection } from "./connection.ts";
+import { list } from "./replies.ts";
 import type { Script } from "./script.ts";
 
-/** How many keys one call names at most: Redis serves nobody else for less than half a millisecond. */
-const MOST = 100;
-
-/** One operation on one key, as two scripts know it. */
-export interface Operation {
-  /** Does it in any case. `KEYS`: the key. `ARGV`: what it takes. */
-  readonly one: Script;
-  /**
-   * Does it for many keys, where the queue is short. `KEYS`: the keys. `ARGV`: `size` for each.
-   * Replies for each what `one` would, or nil if that has to be asked.
-   */
-  readonly many: Script;
-  readonly size: number;
-}
+/**
+ * How many operations one call does at most, and how many on one key, where there is a crowd then: Redis serves
+ * nobody else for less than half a millisecond.
+ */
+const MOST = 64;
+const CROWD = 20;
 
 interface Pending {
   readonly key: string;
-  readonly args: readonly (string | number)[];
+  readonly args: readonly string[];
   readonly call: Call;
   readonly resolve: (reply: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -33,21 +26,22 @@ interface Pending {
  */
 export class Gather {
   readonly #connection: Connection;
-  readonly #operation: Operation;
+  /** `KEYS`: the keys. `ARGV`: as many arguments for each. Replies an answer, or a list of one for each key. */
+  readonly #script: Script;
   /** What follows the first of this turn; `undefined` before that. */
   #pending: Pending[] | undefined;
 
-  constructor(connection: Connection, operation: Operation) {
+  constructor(connection: Connection, script: Script) {
     this.#connection = connection;
-    this.#operation = operation;
+    this.#script = script;
   }
 
-  /** What `one` replies. Missing arguments are empty. */
-  run(key: string, args: readonly (string | number)[], call: Call): Promise<unknown> {
+  /** Does it for one key. */
+  run(key: string, args: readonly string[], call: Call): Promise<unknown> {
     if (this.#pending === undefined) {
       this.#pending = [];
       process.nextTick(this.#leave);
-      return this.#send(this.#operation.one, [1, key, ...args], call);
+      return this.#send([1, key, ...args], call);
     }
     const pending = this.#pending;
     return new Promise((resolve, reject) => pending.push({ key, args, call, resolve, reject }));
@@ -56,45 +50,50 @@ export class Gather {
   readonly #leave = (): void => {
     const all = this.#pending!;
     this.#pending = undefined;
-    if (all.length <= 1 || !this.#connection.joins) { for (const each of all) this.#alone(each); }
-    else for (let at = 0; at < all.length; at += MOST) this.#together(all.slice(at, at + MOST));
+    for (const some of this.#connection.joins ? parts(all) : all.map((each) => [each])) this.#together(some);
   };
 
-  #alone({ key, args, call, resolve, reject }: Pending): void {
-    this.#send(this.#operation.one, [1, key, ...args], call).then(resolve, reject);
+  #together(all: readonly Pending[]): void {
+    let timeout = 0;
+    const args: (string | number)[] = [all.length];
+    for (const { key, call } of all) {
+      args.push(key);
+      timeout = Math.max(timeout, call.timeout);
+    }
+    for (const each of all) args.push(...each.args);
+    this.#send(args, { ...all[0]!.call, timeout }).then((reply) => {
+      const replies = all.length === 1 ? [reply] : list(reply, all.length);
+      all.forEach(({ resolve }, n) => resolve(replies[n]));
+    }).catch((error: BackendError) => {
+      // What one of them may not do, the others may.
+      if (error.retryable || all.length === 1) { for (const { reject } of all) reject(error); }
+      else for (const each of all) this.#together([each]);
+    });
   }
 
   /** A client that throws counts as one that rejects. */
-  #send(script: Script, args: readonly (string | number)[], call: Call): Promise<unknown> {
+  #send(args: readonly (string | number)[], call: Call): Promise<unknown> {
     try {
-      return this.#connection.run(script, args, call);
+      return this.#connection.run(this.#script, args, call);
     } catch (error) {
       return Promise.reject(error);
     }
   }
+}
 
-  #together(all: readonly Pending[]): void {
-    const { many, size } = this.#operation;
-    const keys: (string | number)[] = [all.length];
-    const rest: (string | number)[] = [];
-    let longest = all[0]!.call;
-    for (const { key, args, call } of all) {
-      keys.push(key);
-      for (let n = 0; n < size; n++) rest.push(args[n] ?? "");
-      if (call.timeout > longest.timeout) longest = call;
+/** What goes into one call, in the order in which it was asked for. */
+function* parts(all: readonly Pending[]): Generator<Pending[]> {
+  let part: Pending[] = [];
+  let counts = new Map<string, number>();
+  for (const each of all) {
+    const same = counts.get(each.key) ?? 0;
+    if (part.length === MOST || same === CROWD) {
+      yield part;
+      part = [];
+      counts = new Map();
     }
-    this.#send(many, keys.concat(rest), longest).then((replies) => {
-      all.forEach((each, n) => {
-        const reply = (replies as unknown[])[n] ?? undefined;
-        if (reply === undefined) this.#alone(each);
-        else each.resolve(reply);
-      });
-    }, (error: BackendError) => {
-      // What one of them may not do, the others may.
-      for (const each of all) {
-        if (error.retryable) each.reject(error);
-        else this.#alone(each);
-      }
-    });
+    part.push(each);
+    counts.set(each.key, (counts.get(each.key) ?? 0) + 1);
   }
+  if (part.length > 0) yield part;
 }

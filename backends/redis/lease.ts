@@ -5,13 +5,24 @@ import { ASKS } from "./attempt.ts";
 import { batches } from "./batches.ts";
 import type { Connection } from "./connection.ts";
 import type { Gather } from "./gather.ts";
-import { queueKey } from "./names.ts";
+import type { KeyChannels } from "./key_channels.ts";
+import { listing } from "./listing.ts";
+import { claimName, claimOf, queueKey } from "./names.ts";
 import { pool } from "./pool.ts";
-import { RENEW, STATE } from "./scripts.ts";
+import { numbers, unexpected, whole } from "./replies.ts";
+import type { Scripts } from "./scripts.ts";
 import { sleep, type Sleeper } from "./sleeper.ts";
+import { STATE } from "./states.ts";
 
-/** State, token, recheck in milliseconds, server time in microseconds; strings, if the client likes it so. */
-type Reply = [state: number, token: number, recheck: number, now: number];
+/** What the reply to an attempt says: recheck in milliseconds, time in microseconds. */
+type Standing = [state: number, token: number, recheck: number, time: number, more: number];
+
+/** Reads the reply to an attempt. */
+function standing(reply: unknown): Standing {
+  const said = Array.isArray(reply) ? numbers(reply, 5) : [STATE.granted, whole(reply), 0, 0, 0];
+  if (said[0]! >= STATE.unsettled && said[0]! <= STATE.granted) return said as Standing;
+  throw unexpected(reply);
+}
 
 /** How many calls of one key each a Cluster gets at once. */
 const CLUSTER_WIDTH = 64;
@@ -45,6 +56,8 @@ export interface Shared {
   readonly tracks: Table<Track>;
   readonly attempts: Gather;
   readonly releases: Gather;
+  readonly scripts: Scripts;
+  readonly channels: KeyChannels;
 }
 
 /** A lease is only a ttl: every claim has a timer of its own in Redis, and one call renews many. */
@@ -55,22 +68,28 @@ export class RedisLease implements Lease {
   readonly #tracks: Table<Track>;
   readonly #attempts: Gather;
   readonly #releases: Gather;
+  readonly #scripts: Scripts;
+  readonly #channels: KeyChannels;
+  /** The names of the claims that were made here. */
+  readonly #names = new WeakMap<Claim, string>();
   /** How many calls were sent: tells which answers a message has overtaken. */
   #sent = 0;
 
-  constructor(request: LeaseRequest, { connection, tracks, attempts, releases }: Shared) {
+  constructor(request: LeaseRequest, { connection, tracks, attempts, releases, scripts, channels }: Shared) {
     this.ttl = request.ttl;
     this.#request = request;
     this.#connection = connection;
     this.#tracks = tracks;
     this.#attempts = attempts;
     this.#releases = releases;
+    this.#scripts = scripts;
+    this.#channels = channels;
   }
 
   attempt(claim: Claim, call: Call): Promise<Outcome> {
     const link = this.#connection.link(call);
-    if (link instanceof Promise) return link.then(() => this.#enter(this.#track(claim), call));
-    return this.#enter(this.#track(claim), call);
+    if (link instanceof Promise) return link.then(() => this.#ask(this.#track(claim), call));
+    return this.#ask(this.#track(claim), call);
   }
 
   changed(claim: Claim, call: Call): Promise<Outcome | void> {
@@ -82,12 +101,10 @@ export class RedisLease implements Lease {
 
   release(claim: Claim, call: Call): Promise<boolean> {
     const track = this.#tracks.get(claim.id);
-    const fence = track !== undefined && track.unanswered > 0 ? track.latest : 0;
-    const args: (string | number)[] = [claim.id];
-    if (claim.metadata !== undefined || fence > 0) args.push(claim.metadata === undefined ? 0 : 1, fence);
-    return this.#releases.run(queueKey(claim.key), args, call).then((removed) => {
-      if (this.#tracks.get(claim.id) === track) this.#tracks.delete(claim.id);
-      return Number(removed) > 0;
+    const fence = track !== undefined && track.unanswered > 0 ? `${track.latest}` : "";
+    return this.#leave(claim.key, this.#name(claim), fence, call, (removed) => {
+      if (track !== undefined && this.#tracks.get(claim.id) === track) this.#forget(track);
+      return removed || !this.#names.has(claim) && this.#releaseForeign(claim, call);
     });
   }
 
@@ -115,13 +132,30 @@ export class RedisLease implements Lease {
     if (track.wake !== undefined) return track.wake(news);
     track.news = true;
     if (news.state !== "gone" || track.waiting || track.asking > 0) return;
-    this.#tracks.delete(track.claim.id);
+    this.#forget(track);
     this.#request.lost(news.why, track.claim.id);
+  }
+
+  /** Who has to wait, and would not have heard of it until now, listens first and asks again. */
+  #ask(track: Track, call: Call): Promise<Outcome> {
+    const { key, wait } = track.claim;
+    if (!wait || this.#channels.stands(key)) return this.#enter(track, call);
+    return this.#enter(track, call).then(async (outcome) => {
+      if (outcome.state !== "contended" || !this.#connection.sharded) return outcome;
+      await this.#channels.join(key, track, call);
+      return await this.#enter(track, call);
+    });
+  }
+
+  /** The claim is over, or holds: it waits for no message any more. */
+  #forget(track: Track): void {
+    this.#tracks.delete(track.claim.id);
+    this.#channels.leave(track.claim.key, track);
   }
 
   /** Sends an attempt, and remembers it for as long as it may arrive. `again`: it was late before. */
   #enter(track: Track, call: Call, again = false): Promise<Outcome> {
-    const { id, key, limit, client, wait, steal, metadata, progress } = track.claim;
+    const { key, wait, steal, metadata, progress } = track.claim;
     const started = performance.now();
     const now = this.#connection.serverTimeAt(started);
     // Until then an entry that we have not heard of is surely still there. Later it may have come and gone.
@@ -129,62 +163,113 @@ export class RedisLease implements Lease {
     const entered = progress === "entered" || track.unanswered > 0 && track.until < now;
     const latest = Math.min(now + Math.ceil(call.timeout * 1_000), track.until);
     const asks = (wait ? ASKS.wait : 0) + (steal ? ASKS.steal : 0) + (entered ? ASKS.entered : 0);
-    const has = metadata === undefined ? 0 : 1;
-    const rest = `${limit === Infinity ? 0 : limit} ${this.#connection.channel} ${has} ${client}`;
-    const args = [id, `${this.ttl * 1_000} ${latest} ${asks} ${rest}`];
-    if (metadata !== undefined) args.push(metadata);
+    const ask = `${this.ttl * 1_000} ${latest} ${asks} ${this.#name(track.claim)}`;
     track.missed = false;
     track.asking++;
     track.unanswered++;
     track.latest = Math.max(track.latest, latest);
     const sent = ++this.#sent;
-    return this.#attempts.run(queueKey(key), args, call).then((reply) => {
+    return this.#attempts.run(queueKey(key), [ask, metadata ?? ""], call).then((reply) => {
       track.asking--;
+      const [state, token, recheck, time, more] = standing(reply);
       track.unanswered--;
-      if (!Array.isArray(reply)) {
-        return this.#settle(track, this.#outcome(STATE.granted, reply as number, 0), sent);
+      const answer = this.#outcome(state, token, recheck);
+      this.#connection.learn(time);
+      if (answer !== undefined) {
+        if (more && answer.state === "granted") void this.#advance([queueKey(key)], call);
+        return this.#settle(track, answer, sent);
       }
-      const [state, token, recheck, time] = reply as Reply;
-      this.#connection.learn(Number(time));
-      if (Number(state) !== STATE.late) {
-        return this.#settle(track, this.#outcome(state, token, recheck), sent);
+      const left = started + call.timeout - performance.now();
+      if (state === STATE.unsettled && left > 0) return this.#enter(track, { ...call, timeout: left });
+      if (state === STATE.unsettled) {
+        throw new BackendError("Cannot enter the queue: too much of it has expired at once");
       }
       // Refused in time, so the server's clock is further than we thought. It has not entered.
       if (track.unanswered === 0) track.until = undefined;
-      if (!again && performance.now() < started + call.timeout) return this.#enter(track, call, true);
+      if (!again && left > 0) return this.#enter(track, call, true);
       throw new BackendError("Cannot enter the queue: the call arrived too late");
     }, (error: BackendError) => {
       track.asking--;
       // Refused for good: nobody will ask about it again.
-      if (!error.retryable && progress === "new") this.#tracks.delete(id);
+      if (!error.retryable && progress === "new") this.#forget(track);
       throw error;
     });
   }
 
+  #leave(
+    key: string,
+    name: string,
+    fence: string,
+    call: Call,
+    then: (removed: boolean) => boolean | Promise<boolean>,
+  ): Promise<boolean> {
+    const queue = queueKey(key);
+    return this.#releases.run(queue, [name, fence], call).then((reply) => {
+      const said = whole(reply);
+      if (said < 0 || said > 3) throw unexpected(reply);
+      const removed = said % 2 === 1;
+      return said > 1 ? this.#advance([queue], call).then(() => then(removed)) : then(removed);
+    });
+  }
+
+  /** Somebody else's claim, of which only the id need be right. */
+  async #releaseForeign({ id, key }: Claim, call: Call): Promise<boolean> {
+    for await (const { name } of listing(this.#connection, this.#scripts.list, [key], call)) {
+      if (claimOf(name)?.id === id) return await this.#leave(key, name, "", call, (removed) => removed);
+    }
+    return false;
+  }
+
   async #renewBatch(batch: Map<string, Claim[]>, outcomes: Map<string, Outcome>, call: Call): Promise<void> {
     const keys: string[] = [];
-    const args: (string | number)[] = [this.ttl];
+    const args: (string | number)[] = [this.ttl * 1_000];
     for (const [key, claims] of batch) {
       keys.push(queueKey(key));
-      args.push(claims.length, ...claims.map(({ id }) => id));
+      args.push(claims.length, ...claims.map((claim) => this.#name(claim)));
     }
     const sent = ++this.#sent;
-    const reply = await this.#connection.run(RENEW, [keys.length, ...keys, ...args], call) as number[];
-    this.#connection.learn(Number(reply[0]));
-    let at = 1;
-    for (const claim of [...batch.values()].flat()) {
-      const outcome = this.#outcome(reply[at]!, reply[at + 1]!, reply[at + 2]!);
-      at += 3;
-      if (outcome.state === "gone" && claim.progress !== "entered") continue; // it may be about to enter
+    const all = [...batch.values()].flat();
+    const reply = await this.#connection.run(this.#scripts.renew, [keys.length, ...keys, ...args], call);
+    const [now, more, ...rest] = numbers(reply, 2 + 3 * all.length);
+    this.#connection.learn(now!);
+    if (more) void this.#advance(keys, call);
+    all.forEach((claim, n) => {
+      const outcome = this.#outcome(rest[3 * n]!, rest[3 * n + 1]!, rest[3 * n + 2]!);
+      if (outcome === undefined) return;
+      if (outcome.state === "gone" && claim.progress !== "entered") return; // it may be about to enter
       const track = this.#tracks.get(claim.id);
       outcomes.set(claim.id, track === undefined ? outcome : this.#settle(track, outcome, sent));
+    });
+  }
+
+  /**
+   * Does the rest of what was too much for one script. Nobody depends on it: each script does a part, those with
+   * which the others renew too.
+   */
+  async #advance(keys: readonly string[], call: Call): Promise<void> {
+    const none = keys.map(() => 0);
+    try {
+      const end = performance.now() + call.timeout;
+      for (let more = 1; more && performance.now() < end;) {
+        const args = [keys.length, ...keys, this.ttl * 1_000, ...none];
+        more = numbers(await this.#connection.run(this.#scripts.renew, args, call), 2)[1]!;
+      }
+    } catch {
+      // Others will.
     }
   }
 
-  #outcome(state: number, token: number, recheck: number): Outcome {
-    if (Number(state) === STATE.granted) return { state: "granted", token: BigInt(token) };
-    if (Number(state) !== STATE.contended) return { state: "gone", why: WHY[Number(state)]! };
-    return { state: "contended", recheck: Number(recheck) || this.ttl };
+  #name(claim: Claim): string {
+    const { channel, sharded } = this.#connection;
+    return this.#names.get(claim) ?? claimName(claim, sharded ? `${channel}{}` : channel);
+  }
+
+  /** `undefined`: it has not entered. */
+  #outcome(state: number, token: number, recheck: number): Outcome | undefined {
+    if (state === STATE.granted) return { state: "granted", token: BigInt(token) };
+    if (state === STATE.contended) return { state: "contended", recheck: recheck || this.ttl };
+    const why = WHY[state];
+    return why && { state: "gone", why };
   }
 
   /**
@@ -199,13 +284,15 @@ export class RedisLease implements Lease {
     track.news = false;
     track.waiting = outcome.state === "contended" && track.claim.wait;
     const left = outcome.state === "contended" && !track.claim.wait && track.unanswered === 0;
-    if (left || outcome.state === "gone") this.#tracks.delete(track.claim.id);
+    if (left || outcome.state === "gone") this.#forget(track);
+    else if (outcome.state === "granted") this.#channels.leave(track.claim.key, track);
     return outcome;
   }
 
   #track(claim: Claim): Track {
     const known = this.#tracks.get(claim.id);
     if (known !== undefined) return known;
+    this.#names.set(claim, this.#name(claim));
     const track: Track = {
       lease: this,
       claim,
@@ -225,7 +312,7 @@ export class RedisLease implements Lease {
   }
 }
 
-const WHY: Record<number, LossReason> = {
+const WHY: { readonly [state: number]: LossReason | undefined } = {
   [STATE.stolen]: "stolen",
   [STATE.revoked]: "revoked",
   [STATE.expired]: "expired",

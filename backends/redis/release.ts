@@ -1,80 +1,43 @@
 /** How a claim leaves a queue; see `queue.ts` for what that looks like. */
-import type { Operation } from "./gather.ts";
-import { CLOCK, QUEUE } from "./queue.ts";
-import { type Script, script } from "./script.ts";
-
-/** How a claim leaves a queue in which it seems to be alone. Nil if it is not it that is there. */
-const LEAVE = `
-local function leave(key, id, has)
-  local removed = has == '1' and redis.call('HDEL', key, id, 'm:' .. id) or redis.call('HDEL', key, id)
-  if removed > 0 then redis.call('PUBLISH', key, '') end
-  return (removed > 0 or has == '0') and removed
-end
-`;
+import { CLOCK, CROWD, LATER } from "./queue.ts";
 
 /**
- * `KEYS`: the queue. `ARGV`: id, and where it is not 0: 1 for metadata, and until which server time a
- * late copy of an attempt could still enter. Replies whether the claim was there. Most claims are alone in their
- * queue, with the last token: that comes first; then those that pass the lock to the only other one.
+ * `KEYS`: queues. `ARGV`: two for each: the name of the claim, and until which server time a late copy of an
+ * attempt could still enter, or nothing. Replies for each whether the claim was there, plus 2 if there is more to
+ * do.
  */
-const RELEASE_ONE: Script = script(
-  LEAVE + `
-local key, id, has, latest = KEYS[1], ARGV[1], ARGV[2] or '0', tonumber(ARGV[3] or 0)
-local length = latest == 0 and redis.call('HLEN', key)
-if length == 2 + has then
-  local removed = leave(key, id, has)
-  if removed then return removed end
-end
-` + CLOCK + `
-local fields = redis.call('HGETALL', key)
-if length and length <= 4 + has then
-  local mine, heir, record, others = nil, nil, nil, 0
-  for i = 1, #fields, 2 do
-    local name = fields[i]
-    if name == id then mine = fields[i + 1]
-    elseif name:sub(1, 2) == 'x:' then others = 2
-    elseif name ~= '#' and name:sub(1, 2) ~= 'm:' then heir, record, others = name, fields[i + 1], others + 1 end
-  end
-  -- Exclusive, ahead of it, and neither has expired: it holds as soon as this one has left.
-  if mine and others == 1 and mine:sub(35, 36) == '1 ' and tonumber(mine:sub(1, 16)) < tonumber(record:sub(1, 16))
-    and tonumber(mine:sub(18, 33)) > now and tonumber(record:sub(18, 33)) > now then
-    local channel = record:match('^%d+ (%S+)', 35)
-    if has == '1' then redis.call('HDEL', key, id, 'm:' .. id) else redis.call('HDEL', key, id) end
-    redis.call('PUBLISH', channel, 'granted ' .. heir .. ' ' .. record:sub(1, 16))
-    redis.call('PUBLISH', key, '')
-    return 1
-  end
-end
-` + QUEUE + `
-local q = load(key, fields)
-local claim = q.by[id]
-local tombstone = latest > now and ARGV[3] .. ' withdrawn'
-if tombstone then keep(q) end
-if claim then
-  forget(q, claim, tombstone)
-  table.remove(q.claims, claim.at)
-elseif tombstone then
-  redis.call('HSET', q.key, 'x:' .. id, tombstone)
-  keep(q) -- now that it surely exists
-end
-settle(q)
-return claim and 1 or 0
-`,
-);
-
-/** The same for claims that are alone in their queue. */
-const RELEASE_MANY: Script = script(
-  LEAVE + `
-local reply = {}
+export const RELEASE = `
+local reply, rest = {}, {}
 for n, key in ipairs(KEYS) do
-  local id, has = ARGV[3 * n - 2], ARGV[3 * n - 1]
-  if has == '' then has = '0' end
-  reply[n] = false
-  if (ARGV[3 * n] == '' or ARGV[3 * n] == '0') and redis.pcall('HLEN', key) == 2 + has then reply[n] = leave(key, id, has) end
+  local kind = redis.call('TYPE', key).ok
+  if ARGV[2 * n] ~= '' or kind ~= 'hash' and kind ~= 'none' then
+    rest[#rest + 1] = { n = n, kind = kind }
+  else
+    local removed = redis.call('HDEL', key, ARGV[2 * n - 1])
+    if removed == 1 then redis.call(publish, key, '') end
+    if #KEYS == 1 then return removed end
+    reply[n] = removed
+  end
 end
-return reply
-`,
-);
-
-/** Gives up a place. */
-export const RELEASE: Operation = { one: RELEASE_ONE, many: RELEASE_MANY, size: 3 };
+if #rest == 0 then return reply end
+` + CLOCK + CROWD + `
+for _, one in ipairs(rest) do
+  local n = one.n
+  local key, name, latest = KEYS[n], ARGV[2 * n - 1], tonumber(ARGV[2 * n]) or 0
+  local q, found = take(key, one.kind, name, '!' .. name)
+  local place, ends = tonumber(found[1]), tonumber(found[2] or 0) - ${LATER}
+  local there = place and ends > now and not robbed(q, place)
+  if there then drop(q, name, place) end
+  reply[n] = there and 1 or 0
+  if latest > now then
+    redis.call('ZREM', key, name) -- a write that needs no memory
+    redis.call('ZADD', key, ${LATER} + latest, 'w:' .. name:match('%S+'))
+    keep(key, latest - now) -- now that it surely exists
+  end
+end
+for _, q in ipairs(taken) do finish(q) end
+for _, one in ipairs(rest) do
+  if queues[KEYS[one.n]].more then reply[one.n] = reply[one.n] + 2 end
+end
+return #KEYS == 1 and reply[1] or reply
+`;

@@ -6,6 +6,8 @@ export interface Script {
   readonly source: string;
   /** SHA-1 in hex, as `EVALSHA` wants it. */
   readonly sha: string;
+  /** The same for a Cluster with sharded channels, where that differs. */
+  readonly sharded?: Script;
 }
 
 /** Makes one. */

@@ -1,0 +1,186 @@
+/** A queue of many: the same rule, in the same order, and no operation dearer for it. */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { redis } from "../../backends/redis.ts";
+import type { Claim, Lease } from "../../internal/backend.ts";
+import { holders } from "../../internal/queue.ts";
+import { LockManager } from "../../mod.ts";
+import { RedisServer } from "../servers/redis.ts";
+import { Random } from "../simulation/random.ts";
+import { CALL, claim, entered, open } from "./lab.ts";
+
+const SLOW = { timeout: 120_000 };
+const server = await RedisServer.start();
+after(() => server[Symbol.asyncDispose]());
+
+/** Time enough for whatever a busy machine does meanwhile. */
+const PATIENT = { ...CALL, timeout: 60_000 };
+
+test("whoever comes and goes: the queue is what the rule makes of it", SLOW, async () => {
+  await using backend = redis(server.url);
+  const { lease } = await open(backend, 60_000);
+  for (let seed = 1; seed <= 40; seed++) await game(lease, seed);
+
+  async function game(lease: Lease, seed: number): Promise<void> {
+    const random = new Random(`crowd ${seed}`);
+    const below = (n: number) => random.whole(0, n - 1);
+    const key = `holdfast/game${seed}`;
+    const limits = [[1], [Infinity], [3], [1, Infinity], [1, 2, 5, Infinity]][seed % 5]!;
+    let queue: Claim[] = [];
+    for (let step = 0; step < 60; step++) {
+      const limit = limits[below(limits.length)]!;
+      const mode = limit === Infinity ? "shared" : "exclusive";
+      const dice = below(10);
+      if (dice < 5 || queue.length === 0) {
+        const steal = mode === "exclusive" && dice === 0;
+        const one = claim({
+          key,
+          limit,
+          mode,
+          steal,
+          wait: dice !== 4,
+          metadata: dice % 2 ? `{"n":${step}}` : undefined,
+        });
+        const { state } = await lease.attempt(one, PATIENT);
+        if (steal) queue = [];
+        queue.push(one);
+        const holds = holders(queue) === queue.length;
+        assert.equal(state, holds ? "granted" : "contended", `seed ${seed}, step ${step}`);
+        if (!holds && !one.wait) queue.pop();
+      } else if (dice < 8) {
+        const [one] = queue.splice(below(queue.length), 1) as [Claim];
+        assert.equal(await lease.release(entered(one), PATIENT), true);
+      } else {
+        const outcomes = await lease.renew(queue.map(entered), PATIENT);
+        const states = queue.map(({ id }) => outcomes.get(id)?.state);
+        assert.deepEqual(states, queue.map((_, n) => n < holders(queue) ? "granted" : "contended"));
+      }
+      const seen = await backend.list(key, PATIENT);
+      assert.deepEqual(
+        seen.map(({ id, held, metadata }) => ({ id, held, metadata })),
+        queue.map(({ id, metadata }, n) => ({ id, held: n < holders(queue), metadata })),
+        `seed ${seed}, step ${step}`,
+      );
+    }
+    for (const one of queue) await lease.release(entered(one), PATIENT);
+  }
+});
+
+test("everybody who has expired at once makes room at once, however many", SLOW, async () => {
+  await using backend = redis(server.url);
+  const { lease: brief } = await open(backend, 1_000);
+  const { lease } = await open(backend, 60_000);
+  const key = "holdfast/expired";
+  const dead = Array.from({ length: 300 }, () => claim({ key, mode: "shared", limit: Infinity }));
+  await Promise.all(dead.map((one) => brief.attempt(one, PATIENT)));
+  const waiting = Array.from({ length: 300 }, () => claim({ key }));
+  await Promise.all(waiting.map((one) => brief.attempt(one, PATIENT)));
+  let reader = claim({ key, mode: "shared", limit: Infinity, wait: false });
+  assert.equal((await lease.attempt(reader, PATIENT)).state, "contended");
+  await sleep(1_100);
+  reader = claim({ ...reader, id: crypto.randomUUID() });
+  // One try is enough, although one script does not take out so many.
+  assert.equal((await lease.attempt(reader, PATIENT)).state, "granted");
+  assert.deepEqual((await backend.list(key, PATIENT)).map(({ id }) => id), [reader.id]);
+  assert.deepEqual(
+    [...(await brief.renew(dead.slice(0, 2).map(entered), PATIENT)).values()].map(({ state }) => state),
+    ["gone", "gone"],
+  );
+});
+
+test("a thief robs everybody in one step, and they hear of it, however many", SLOW, async () => {
+  await using backend = redis(server.url);
+  const { lease, lost } = await open(backend, 60_000);
+  const key = "holdfast/robbed";
+  const held = Array.from({ length: 150 }, () => claim({ key, mode: "shared", limit: Infinity }));
+  const waiting = Array.from({ length: 150 }, () => claim({ key }));
+  for (const one of [...held, ...waiting]) await lease.attempt(one, PATIENT);
+  const calls = waiting.map((one) => lease.changed(entered(one), CALL));
+  const thief = claim({ key, steal: true });
+  const [granted, after] = await Promise.all([
+    lease.attempt(thief, PATIENT),
+    lease.attempt(claim({ key, client: "after" }), PATIENT),
+  ]);
+  assert.deepEqual([granted.state, after.state], ["granted", "contended"]);
+  assert.ok((await Promise.all(calls)).every((news) => news?.state === "gone" && news.why === "stolen"));
+  while (lost.length < held.length) await sleep(10);
+  assert.deepEqual(new Set(lost.map(([, id]) => id)), new Set(held.map(({ id }) => id)));
+  assert.equal((await lease.attempt(entered(held[149]!), PATIENT)).state, "gone");
+  assert.equal(await lease.release(entered(waiting[149]!), PATIENT), false);
+  assert.deepEqual((await backend.list(key, PATIENT)).map(({ id, held }) => held || id).length, 2);
+});
+
+test("readers whom a writer has kept out are let in together, however many", SLOW, async () => {
+  await using backend = redis(server.url);
+  const { lease } = await open(backend, 60_000);
+  const key = "holdfast/readers";
+  const writer = claim({ key });
+  await lease.attempt(writer, PATIENT);
+  const readers = Array.from({ length: 500 }, () => claim({ key, mode: "shared", limit: Infinity }));
+  await Promise.all(readers.map((one) => lease.attempt(one, PATIENT)));
+  const next = claim({ key });
+  await lease.attempt(next, PATIENT);
+  const called = readers.map((one) => lease.changed(entered(one), CALL));
+  assert.equal(await lease.release(entered(writer), PATIENT), true);
+  assert.ok((await Promise.all(called)).every((news) => news?.state === "granted"));
+  const queue = await backend.list(key, PATIENT);
+  assert.deepEqual(queue.map(({ id, held }) => [id, held]), [...readers.map(({ id }) => [id, true]), [
+    next.id,
+    false,
+  ]]);
+});
+
+test(
+  "an operation sends the server the same commands, whether ten are in the queue or 3 000",
+  SLOW,
+  async () => {
+    await using backend = redis(server.url);
+    const { lease } = await open(backend, 60_000);
+    const kinds = {
+      exclusive: { mode: "exclusive", limit: 1 },
+      readers: { mode: "shared", limit: Infinity },
+      permits: { mode: "exclusive", limit: 5_000 },
+    } as const;
+    for (const [name, kind] of Object.entries(kinds)) {
+      const key = `holdfast/cost of ${name}`.replaceAll(" ", "-");
+      const all = Array.from({ length: 3_000 }, () => claim({ key, ...kind }));
+      const cost = async () => {
+        await server.cli("config", "resetstat");
+        const one = claim({ key, ...kind });
+        await lease.attempt(one, PATIENT);
+        await lease.attempt(claim({ key, wait: false }), PATIENT);
+        await lease.renew([entered(one)], PATIENT);
+        await lease.release(entered(one), PATIENT);
+        const stats = await server.cli("info", "commandstats");
+        return [...stats.matchAll(/cmdstat_(?!info|config)(\S+?):calls=(\d+)/g)].map(([, command, calls]) =>
+          `${command} ${calls}`
+        ).sort();
+      };
+      await Promise.all(all.slice(0, 10).map((one) => lease.attempt(one, PATIENT)));
+      const few = await cost();
+      await Promise.all(all.slice(10).map((one) => lease.attempt(one, PATIENT)));
+      assert.deepEqual(await cost(), few, name);
+      await server.cli("del", `holdfast/{cost-of-${name}}`);
+    }
+  },
+);
+
+test("2 000 waiters on one key are served in their order, without one failed call", SLOW, async () => {
+  const warnings: string[] = [];
+  const logger = { debug() {}, warn: (text: string) => void warnings.push(text) };
+  await using locks = new LockManager(redis(server.url), { logger });
+  const first = await locks.acquire("popular");
+  const served: number[] = [];
+  const all = Array.from({ length: 2_000 }, async (_, n) => {
+    const lock = await locks.acquire("popular");
+    served.push(n);
+    assert.equal(await lock.release(), true);
+  });
+  while ((await locks.inspect("popular"))!.waiters.length < 2_000) await sleep(50);
+  await first.release();
+  await Promise.all(all);
+  assert.deepEqual(served, served.toSorted((a, b) => a - b));
+  assert.deepEqual(warnings.filter((text) => !text.includes("its own manager")), []);
+});

@@ -1,0 +1,81 @@
+/** In a Cluster what is said of a key is said by the node of that key, to those alone who listen there. */
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { redis } from "../../backends/redis.ts";
+import type { LockedEvent } from "../../internal/events.ts";
+import { LockManager } from "../../mod.ts";
+import { RedisCluster, type RedisServer } from "../servers/redis.ts";
+import { next } from "./lab.ts";
+
+const cluster = await RedisCluster.start();
+after(() => cluster[Symbol.asyncDispose]());
+
+const open = () => new LockManager(redis({ cluster: [cluster.url] }));
+
+/** How many messages the nodes have sent each other because somebody published. */
+async function broadcast(): Promise<number> {
+  const all = cluster.servers.map((server) => server.cli("cluster", "info"));
+  return (await Promise.all(all))
+    .map((info) => Number(/messages_publish_sent:(\d+)/.exec(info)?.[1] ?? 0))
+    .reduce((a, b) => a + b);
+}
+
+test("hand-overs and watches are published to no other node", async () => {
+  await using a = open();
+  await using b = open();
+  await using watch = b.watch("k");
+  const tokens: bigint[] = [];
+  watch.addEventListener("locked", (event) => tokens.push((event as LockedEvent).token));
+  await watch.ready;
+  let lock = await a.acquire("k");
+  const before = await broadcast();
+  const granted: bigint[] = [];
+  for (let n = 0; n < 20; n++) {
+    const waiting = (n % 2 ? a : b).acquire("k", { metadata: { n } });
+    while ((await b.inspect("k"))!.waiters.length === 0);
+    assert.equal(await lock.release(), true);
+    lock = await waiting;
+    granted.push(lock.token);
+  }
+  const unlocked = next(watch, "unlocked");
+  await lock.release();
+  await unlocked;
+  assert.ok(granted.includes(tokens.at(-1)!));
+  // An echo now and then, of each process, is all that goes to everybody.
+  assert.ok(await broadcast() - before <= 8, `${await broadcast() - before} messages`);
+});
+
+test("a slot that moves takes its queue with it, and those who wait and watch hear of it there", async () => {
+  await using a = open();
+  await using b = open();
+  await using watch = b.watch("moving");
+  await watch.ready;
+  const lock = await a.acquire("moving");
+  const waiting = b.acquire("moving");
+  while ((await a.inspect("moving"))!.waiters.length === 0);
+  const failed = next(watch, "error");
+  await move("holdfast/{moving}");
+  await failed; // the old node no longer says anything
+  await watch.ready;
+  assert.deepEqual((await a.inspect("moving"))!.waiters.length, 1);
+  await lock.release();
+  const second = await waiting;
+  assert.ok(second.token > lock.token);
+  const unlocked = next(watch, "unlocked");
+  await second.release();
+  await unlocked;
+});
+
+/** Moves the slot of a key, and what is in it, to another master. */
+async function move(key: string): Promise<void> {
+  const from = await cluster.master(key);
+  const to = cluster.servers.find((server) => server !== from)!;
+  const slot = (await from.cli("cluster", "keyslot", key)).trim();
+  const id = async (server: RedisServer) => (await server.cli("cluster", "myid")).trim();
+  await to.cli("cluster", "setslot", slot, "importing", await id(from));
+  await from.cli("cluster", "setslot", slot, "migrating", await id(to));
+  await from.cli("migrate", to.host, `${to.port}`, "", "0", "5000", "keys", key);
+  for (const server of [to, from, ...cluster.servers]) {
+    await server.cli("cluster", "setslot", slot, "node", await id(to));
+  }
+}
