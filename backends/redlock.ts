@@ -36,14 +36,16 @@
  *   with a `QuorumError` that says how long it will take. Who knows that there is nothing to forget can let
  *   a node in: `redis-cli HSET holdfast:node run <its run_id, from INFO server> since 0`. A server that
  *   evicts keys (`maxmemory-policy` other than `noeviction`) forgets votes unnoticed.
- * - **Replicas.** Each node must be one server by itself. If a replica takes over, it counts as new.
+ * - **Replicas.** Each node must be one server by itself: a Cluster, or a node of one, is refused. If a
+ *   replica takes over, it counts as new.
  *
  * All clients must name the same nodes, best in the same order, and should name the same `maxTtl`. An ACL user needs what
- * `redis` needs, and `+info +hmget +pexpireat` and the key `holdfast:node`.
+ * `redis` needs, and `+info +hlen +hmget +pexpireat ~holdfast:node`.
  *
  * @module
  */
 import type { Backend } from "../internal/backend.ts";
+import { isObject } from "../internal/checks.ts";
 import { RedisBackend } from "./redis/backend.ts";
 import { type RedisTarget, type Route, route } from "./redis/route.ts";
 import { RedlockBackend } from "./redlock/backend.ts";
@@ -62,7 +64,7 @@ export interface RedlockOptions {
  * Locks by a majority of Redis servers, each a `redis(...)` backend or what one is made of. Nothing
  * connects before the first call.
  *
- * @throws {TypeError} If there is no node, or something that is none.
+ * @throws {TypeError | RangeError} If there is no node, something that is none, or a Cluster.
  * @throws {RangeError} If `maxTtl` is not between 100 ms and a day.
  */
 export function redlock(nodes: readonly (Backend | RedisTarget)[], options: RedlockOptions = {}): Backend {
@@ -79,9 +81,14 @@ export function redlock(nodes: readonly (Backend | RedisTarget)[], options: Redl
 }
 
 function node(one: Backend | RedisTarget): Route {
-  if (one instanceof RedisBackend) return one;
-  if (typeof one === "object" && "traits" in one) {
+  if (isObject(one) && "traits" in one && !(one instanceof RedisBackend)) {
     throw new TypeError(`Cannot use a ${one.name} backend as a Redlock node: give redis(...)`);
   }
-  return route(one);
+  const to: Route = one instanceof RedisBackend ? one.route : route(one as RedisTarget);
+  if (to.cluster) {
+    throw new TypeError(
+      "Cannot use a Cluster as a Redlock node: give servers that know nothing of each other",
+    );
+  }
+  return to;
 }

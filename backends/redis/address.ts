@@ -1,6 +1,9 @@
-import type { ClusterNode, ClusterOptions, RedisOptions } from "ioredis";
+import type { RedisOptions } from "ioredis";
 import { checkKinds, checkPort, isObject, type Kinds } from "../../internal/checks.ts";
+import { clusterAddress } from "./cluster_address.ts";
 import type { ClusterAddress } from "./cluster_link.ts";
+import { checkHost, endpoint, translation, written } from "./endpoints.ts";
+import { parse, type Said } from "./url.ts";
 
 /** A host and a port. */
 export interface RedisEndpoint {
@@ -8,6 +11,12 @@ export interface RedisEndpoint {
   readonly host: string;
   /** TCP. */
   readonly port: number;
+}
+
+/** A node of a Cluster, or the server behind an address of its own. */
+export interface RedisNode extends RedisEndpoint {
+  /** The name that its certificate must bear. @default {`tls.servername`, or the host} */
+  readonly servername?: string;
 }
 
 /** How to speak TLS; what `node:tls` calls so. */
@@ -38,12 +47,14 @@ export interface RedisServerOptions {
   readonly username?: string;
   /** Its password, or that of the server. */
   readonly password?: string;
-  /** Number of the database. @default {0} */
+  /** Number of the database; a Cluster has only the first. @default {0} */
   readonly db?: number;
   /** Speak TLS. @default {plain TCP} */
   readonly tls?: RedisTls;
   /** Milliseconds. @default {5_000} */
   readonly connectTimeout?: number;
+  /** Of the addresses behind a name: 4 for IPv4 only, 6 for IPv6 only. @default {0: both} */
+  readonly family?: 0 | 4 | 6;
   /** RESP; 2 costs a second connection. @default {3, or 2 where the server knows no other} */
   readonly protocol?: 2 | 3;
   /** Sentinels, some or all: they know each other. The rest of the options is for the master. */
@@ -56,13 +67,25 @@ export interface RedisServerOptions {
   readonly sentinelPassword?: string;
   /** For the Sentinels themselves. */
   readonly sentinelTLS?: RedisTls;
-  /** Nodes of a Cluster, some or all: they know each other. The rest of the options is for every node. */
-  readonly cluster?: readonly (string | RedisEndpoint)[];
+  /**
+   * Nodes of a Cluster, some or all: they know each other. What a URL or the rest of the options says is
+   * for every node. With TLS a node that the others know by its address alone may show a certificate for
+   * any of the names given here.
+   */
+  readonly cluster?: readonly (string | RedisNode)[];
   /** What servers call themselves ("10.0.0.1:6379"), and where they are for us, behind address translation. */
-  readonly natMap?: Readonly<Record<string, RedisEndpoint>>;
+  readonly natMap?: Readonly<Record<string, RedisNode>> | ((address: string) => RedisNode | null | undefined);
+  /** How the names in `cluster` are looked up, as in `ioredis`. @default {by the operating system} */
+  readonly dnsLookup?: (
+    name: string,
+    callback: (error: Error | null | undefined, address: string, family?: number) => void,
+  ) => void;
 }
 
-/** `redis://user:password@host:port/db`, `rediss:` for TLS; or options. */
+/**
+ * `redis://user:password@host:port/db` or `valkey:`; `rediss:` or `valkeys:` for TLS; `unix:///path?db=3`;
+ * with the parameters `db`, `tls`, `family` and `protocol`. Or options.
+ */
 export type RedisAddress = string | RedisServerOptions;
 
 /** What to open for an address. */
@@ -75,22 +98,35 @@ export type Destination = { readonly server: RedisOptions } | { readonly cluster
  * password.
  */
 export function destination(address: RedisAddress): Destination {
-  if (typeof address === "string") return { server: parse(address) };
+  if (typeof address === "string") {
+    if (address.trim() === "") throw nowhere("an empty string");
+    return { server: options(parse(address)) };
+  }
+  if (address === undefined || address === null) throw nowhere(`${address}`);
   if (!isObject(address)) {
     throw new TypeError("Cannot use this as a Redis address: give a URL, options, a client or a locator");
   }
   checkKinds("a Redis address", address, KINDS);
-  if (address.port !== undefined) checkPort("a Redis server", address.port);
-  const { cluster, natMap, ...rest } = address;
-  for (const sentinel of rest.sentinels ?? []) endpoint("a Sentinel", sentinel);
-  const node = rest as RedisOptions;
-  if (cluster === undefined) return { server: { ...node, ...(natMap && { natMap: { ...natMap } }) } };
-  if (node.sentinels) throw new TypeError("Cannot use `cluster` and `sentinels` together: give one of them");
-  if (cluster.length === 0) throw new TypeError("Cannot use a `cluster` without nodes: name at least one");
-  const parsed = cluster.map((one) => typeof one === "string" ? parse(one) : endpoint("a Cluster node", one));
-  const nodes: ClusterNode[] = parsed.map(({ host, port }) => ({ host, port }));
-  const options: ClusterOptions = natMap ? { natMap: { ...natMap } } : {};
-  return { cluster: { nodes, node: { ...credentials(parsed[0]!), ...node }, options } };
+  const given = defined(address);
+  if (PLACES.every((name) => given[name] === undefined) && PLACES.some((name) => name in address)) {
+    throw nowhere(`options whose "${PLACES.find((name) => name in address)}" is undefined`);
+  }
+  for (const [name, others] of Object.entries(EXCLUDES)) together(given, name, others);
+  for (const [name, needed] of Object.entries(NEEDS)) {
+    if (!(name in given) || needed.some((other) => other in given)) continue;
+    throw new TypeError(`Cannot use "${name}" of a Redis address without "${needed.join('" or "')}"`);
+  }
+  const { cluster, sentinels, natMap, dnsLookup, ...rest } = given;
+  const node: RedisOptions = { ...options(rest as Said), ...(natMap && { natMap: translation(natMap) }) };
+  if (cluster !== undefined) {
+    return { cluster: clusterAddress(cluster, node, dnsLookup, (url) => options(parse(url))) };
+  }
+  if (sentinels === undefined) return { server: node };
+  if (sentinels.length === 0) throw new TypeError("Cannot use `sentinels` without any: name at least one");
+  if (!given.name) throw new TypeError('Cannot use "sentinels" without the "name" of the master');
+  const found = sentinels.map((one) => endpoint("a Sentinel", one));
+  // Else ioredis would speak plain TCP to the master.
+  return { server: { ...node, sentinels: found, enableTLSForSentinelMode: node.tls !== undefined } };
 }
 
 const KINDS: Kinds<RedisServerOptions> = {
@@ -102,6 +138,7 @@ const KINDS: Kinds<RedisServerOptions> = {
   db: ["number"],
   tls: ["object"],
   connectTimeout: ["number"],
+  family: ["number"],
   protocol: ["number"],
   sentinels: ["array"],
   name: ["string"],
@@ -109,54 +146,86 @@ const KINDS: Kinds<RedisServerOptions> = {
   sentinelPassword: ["string"],
   sentinelTLS: ["object"],
   cluster: ["array"],
-  natMap: ["object"],
+  natMap: ["object", "function"],
+  dnsLookup: ["function"],
 };
 
-/** Checks a host and a port. */
-function endpoint(of: string, one: RedisEndpoint): RedisEndpoint {
-  checkKinds(of, one, { host: ["string"], port: ["number"] });
-  if (!one.host) throw new TypeError(`Expected ${of} to have a "host"`);
-  checkPort(of, one.port);
-  return one;
+const TLS_KINDS: Kinds<RedisTls> = {
+  ca: ["string", "object", "array"],
+  cert: ["string", "object"],
+  key: ["string", "object"],
+  passphrase: ["string"],
+  servername: ["string"],
+  rejectUnauthorized: ["boolean"],
+};
+
+type OptionName = keyof RedisServerOptions;
+
+/** What says where Redis is. */
+const PLACES: readonly OptionName[] = ["host", "port", "path", "sentinels", "cluster"];
+
+/** Options that say otherwise than others. */
+const EXCLUDES: Readonly<Record<string, readonly OptionName[]>> = {
+  cluster: ["host", "port", "path", "sentinels"],
+  sentinels: ["host", "port", "path"],
+};
+
+/** Options that say nothing without one of others. */
+const NEEDS: Readonly<Record<string, readonly OptionName[]>> = {
+  name: ["sentinels"],
+  sentinelUsername: ["sentinels"],
+  sentinelPassword: ["sentinels"],
+  sentinelTLS: ["sentinels"],
+  natMap: ["sentinels", "cluster"],
+  dnsLookup: ["cluster"],
+};
+
+function nowhere(what: string): TypeError {
+  return new TypeError(
+    `Cannot use ${what} as a Redis address: is a variable of the environment not set? ` +
+      "Give a URL, options, a client or a locator",
+  );
 }
 
-/** What a node's URL says about all of them. */
-function credentials({ host: _host, port: _port, db: _db, ...rest }: RedisOptions): RedisOptions {
-  return rest;
+function defined(address: RedisServerOptions): RedisServerOptions {
+  return Object.fromEntries(Object.entries(address).filter(([, value]) => value !== undefined));
+}
+
+function together(given: object, name: string, others: readonly OptionName[]): void {
+  const other = others.find((other) => other in given);
+  if (!(name in given) || other === undefined) return;
+  throw new TypeError(
+    `Cannot use \`${name}\` and \`${other}\` of a Redis address together: give one of them`,
+  );
+}
+
+/** Checks the options of one server, or of each. */
+function options(said: Said & Pick<RedisServerOptions, "connectTimeout" | "sentinelTLS">): RedisOptions {
+  const { host, port, path, db, connectTimeout, family, protocol, tls, sentinelTLS } = said;
+  if (path === "") throw nowhere("an empty path");
+  together(said, "path", ["host", "port", "tls", "family"]);
+  if (port !== undefined) checkPort("a Redis server", port);
+  within("db", db, 0, 2 ** 31 - 1);
+  within("connectTimeout", connectTimeout, 1, 2 ** 31 - 1);
+  if (protocol !== undefined) within("protocol", protocol, 2, 3);
+  if (family !== undefined && ![0, 4, 6].includes(family)) {
+    throw new RangeError('Expected "family" of a Redis address to be 0, 4 or 6');
+  }
+  if (tls !== undefined) checkKinds("`tls` of a Redis address", tls, TLS_KINDS);
+  if (sentinelTLS !== undefined) checkKinds("`sentinelTLS` of a Redis address", sentinelTLS, TLS_KINDS);
+  const rest = said as RedisOptions;
+  return host === undefined ? rest : { ...rest, host: checkHost("a Redis address", host) };
+}
+
+function within(name: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || Number.isInteger(value) && value >= least && value <= most) return;
+  throw new RangeError(`Expected "${name}" of a Redis address to be ${least} to ${most}, got ${value}`);
 }
 
 /** Which server that is, for messages: without credentials. */
 export function place(to: Destination): string {
-  const { host, port, path, sentinels, name } = "server" in to ? to.server : to.cluster.node;
-  if ("cluster" in to) {
-    return to.cluster.nodes.map((node) => typeof node === "object" ? `${node.host}:${node.port}` : `${node}`)
-      .join();
-  }
-  if (sentinels) return `${name} of ${sentinels.map((one) => `${one.host}:${one.port}`).join()}`;
-  return path ?? `${host ?? "127.0.0.1"}:${port ?? 6379}`;
-}
-
-function parse(url: string): RedisOptions {
-  let parts: URL;
-  try {
-    parts = new URL(url);
-  } catch {
-    throw new TypeError("Cannot read the Redis URL: redis://user:password@host:port/db is expected");
-  }
-  const { protocol, hostname, port, username, password, pathname } = parts;
-  if (protocol !== "redis:" && protocol !== "rediss:") {
-    throw new TypeError(`Cannot use a ${protocol} URL for Redis: redis: or rediss: is expected`);
-  }
-  const db = pathname.slice(1);
-  if (!/^\d*$/.test(db)) {
-    throw new TypeError("Cannot read the database of the Redis URL: a number is expected after the slash");
-  }
-  return {
-    host: hostname.replace(/^\[|\]$/g, "") || "127.0.0.1",
-    port: checkPort("a Redis server", Number(port || 6379)),
-    ...(username && { username: decodeURIComponent(username) }),
-    ...(password && { password: decodeURIComponent(password) }),
-    ...(db && { db: Number(db) }),
-    ...(protocol === "rediss:" && { tls: {} }),
-  };
+  if ("cluster" in to) return to.cluster.nodes.map((node) => written(node as RedisEndpoint)).join();
+  const { host = "127.0.0.1", port = 6379, path, sentinels, name } = to.server;
+  if (sentinels) return `${name} of ${sentinels.map((one) => written(one as RedisEndpoint)).join()}`;
+  return path ?? written({ host, port });
 }

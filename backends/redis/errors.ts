@@ -1,6 +1,6 @@
 import { BackendError } from "../../internal/errors.ts";
 
-/** What an error reply of Redis means for a lock, by its first word. */
+/** What an error of Redis, or on the way to it, means for a lock. */
 interface Meaning {
   /** What to do about it. */
   readonly hint: string;
@@ -10,10 +10,27 @@ interface Meaning {
   readonly elsewhere?: boolean;
 }
 
-const MEANINGS: Readonly<Record<string, Meaning>> = {
+const PERMISSION: Meaning = {
+  hint: "the ACL user lacks a permission; the module doc has the smallest rule",
+  retryable: false,
+};
+const LOGIN: Meaning = { hint: "check `username` and `password`", retryable: false };
+const IN_CLUSTER: Meaning = {
+  hint: "this server is part of a Cluster: give its nodes as `cluster`; a Redlock node it cannot be",
+  retryable: false,
+};
+const UNREACHABLE: Meaning = { hint: "check that it runs and can be reached from here", retryable: true };
+const MISTRUSTED: Meaning = {
+  hint: "check `tls.ca`, and that the name asked for, or `tls.servername`, is in the certificate",
+  retryable: false,
+};
+
+/** By the first word of an error reply, or the code of an error of the network. */
+const CODES: Readonly<Record<string, Meaning>> = {
   NOAUTH: { hint: "give the `username` and `password` of an ACL user", retryable: false },
-  WRONGPASS: { hint: "check `username` and `password`", retryable: false },
-  NOPERM: { hint: "the ACL user lacks a permission; the module doc has the smallest rule", retryable: false },
+  WRONGPASS: LOGIN,
+  NOPERM: PERMISSION,
+  DENIED: { hint: "the server takes only local clients until it has a password", retryable: false },
   WRONGTYPE: {
     hint: "another program keeps something else under this key: choose another `prefix`",
     retryable: false,
@@ -30,26 +47,73 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   LOADING: { hint: "the server is still loading its data", retryable: true },
   BUSY: { hint: "another client's script keeps the server busy", retryable: true },
   CLUSTERDOWN: { hint: "the Cluster does not serve this slot now", retryable: true },
-  CROSSSLOT: { hint: "this server is part of a Cluster: give its nodes as `cluster`", retryable: false },
-  MOVED: { hint: "this server is part of a Cluster: give its nodes as `cluster`", retryable: false },
+  TRYAGAIN: { hint: "the slot is just moving to another node", retryable: true },
+  CROSSSLOT: IN_CLUSTER,
+  MOVED: IN_CLUSTER,
+  ECONNREFUSED: UNREACHABLE,
+  ENOTFOUND: UNREACHABLE,
+  EAI_AGAIN: UNREACHABLE,
+  ETIMEDOUT: UNREACHABLE,
+  EHOSTUNREACH: UNREACHABLE,
+  ENETUNREACH: UNREACHABLE,
+  ENOENT: { hint: "check that it runs, and the path of its socket", retryable: true },
+  EACCES: { hint: "this process may not open it", retryable: false },
+  ERR_SSL_WRONG_VERSION_NUMBER: {
+    hint: "the server does not speak TLS: write redis: instead of rediss:, and no `tls`",
+    retryable: false,
+  },
 };
+
+/** Where the code says nothing; `ERR` is the first word of many. In a script a missing permission is one of them. */
+const WORDINGS: readonly (readonly [RegExp, Meaning])[] = [
+  [/user executing the script|ACL failure/, PERMISSION],
+  [/unknown command [`'"]?eval(sha)?\b/i, {
+    hint: "locks are scripts: the server must have EVAL and EVALSHA under these names",
+    retryable: false,
+  }],
+  [/unknown (redis )?command/i, {
+    hint: "Redis 6.2 or later is needed, with all its commands, and no Sentinel as the server",
+    retryable: false,
+  }],
+  [/DB index|SELECT is not allowed/, {
+    hint: "give a `db` that the server has: its setting `databases` says how many, 16 unless changed, " +
+      "and a Cluster has only 0",
+    retryable: false,
+  }],
+  [/^ERR invalid password/, LOGIN],
+  [/^ERR No such master/, { hint: "check `name`: the Sentinels know no master of it", retryable: false }],
+  [/cluster support disabled/, {
+    hint: "this server is no part of a Cluster: give it by itself",
+    retryable: false,
+  }],
+  [/max number of clients/, { hint: "raise `maxclients`, or close what is not used", retryable: true }],
+  [/before it said anything/, {
+    hint: "check that it runs; it may want TLS (rediss:), or a certificate of ours (`tls.cert`)",
+    retryable: true, // a server that is just starting, or a proxy in front of one, does so too
+  }],
+  [/certificate.?required/i, {
+    hint: "the server wants a certificate of ours: give `tls.cert` and `tls.key`",
+    retryable: false,
+  }],
+  [/ERR_TLS_CERT|UNABLE_TO_(VERIFY|GET)|SELF_SIGNED|CERT_|certificate|UnknownIssuer/, MISTRUSTED],
+  [/^ERR_SSL_\w*ALERT/, { hint: "check the TLS settings of both sides", retryable: false }],
+  [/^NotCapable|requires net access/i, { hint: "Deno needs --allow-net for it", retryable: false }],
+];
 
 /** The first word of an error reply. */
 export function replyCode(error: unknown): string {
   return error instanceof Error ? error.message.split(" ", 1)[0]! : "";
 }
 
-/** Errors of the network say no word of their own at the start. */
-const UNREACHABLE: Meaning = { hint: "check that it runs and can be reached from here", retryable: true };
-
-/** Inside a script a missing permission is an `ERR` like any other. */
 function meaningOf(error: unknown): Meaning | undefined {
-  if (error instanceof Error && /user executing the script|ACL failure/.test(error.message)) {
-    return MEANINGS.NOPERM;
-  }
-  const code = (error as { code?: unknown } | undefined)?.code;
-  if (code === "ECONNREFUSED" || code === "ENOTFOUND" || code === "ETIMEDOUT") return UNREACHABLE;
-  return MEANINGS[replyCode(error)];
+  if (!(error instanceof Error)) return undefined;
+  const code = String((error as { code?: unknown }).code ?? "");
+  const texts = [error.message, error.name, code];
+  const meaning = CODES[code] ?? CODES[replyCode(error)] ??
+    WORDINGS.find(([wording]) => texts.some((text) => wording.test(text)))?.[1];
+  if (meaning !== PERMISSION) return meaning;
+  const [, command] = /run the '([^']+)' command/.exec(error.message) ?? [];
+  return command ? { ...meaning, hint: `grant +${command}; the module doc has the smallest rule` } : meaning;
 }
 
 /** Whether another server should be looked for. */
@@ -57,17 +121,40 @@ export function leadsElsewhere(error: unknown): boolean {
   return meaningOf(error)?.elsewhere ?? false;
 }
 
-/** The client's error as ours, without the arguments of the command, which may be a password. */
-export function redisError(what: string, error: unknown): BackendError {
+/** Whether asking again cannot help. */
+export function isFinal(error: unknown): boolean {
+  return error instanceof BackendError ? !error.retryable : meaningOf(error)?.retryable === false;
+}
+
+/** ioredis says of a Cluster only that no node has answered, and keeps why in a property. */
+export function reasonOf(error: unknown): unknown {
+  return (error as { lastNodeError?: unknown } | null | undefined)?.lastNodeError ?? error;
+}
+
+/**
+ * The client's error as ours, without the arguments of the command, which may be a password. Some hints
+ * may be others where it comes from.
+ */
+export function redisError(
+  what: string,
+  error: unknown,
+  hints: Readonly<Record<string, string>> = {},
+): BackendError {
   if (error instanceof BackendError) return error;
-  if (error instanceof Error && "command" in error) delete error.command;
-  const said = error instanceof Error ? error.message : String(error);
-  const meaning = meaningOf(error);
-  return new BackendError(
-    `Cannot ${what}: ${said || "no reason given"}${meaning ? ` (${meaning.hint})` : ""}`,
-    {
-      cause: error,
-      retryable: meaning?.retryable,
-    },
-  );
+  const cause = withoutArguments(reasonOf(error));
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const meaning = meaningOf(cause);
+  const hint = hints[replyCode(cause)] ?? meaning?.hint;
+  return new BackendError(`Cannot ${what}: ${said || "no reason given"}${hint ? ` (${hint})` : ""}`, {
+    cause,
+    retryable: meaning?.retryable,
+  });
+}
+
+/** ioredis hangs the command on an error, and a server repeats what follows a command that it does not know. */
+function withoutArguments(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  if ("command" in error) delete error.command;
+  const said = error.message.replace(/,? with args beginning with:.*$/s, "");
+  return said === error.message ? error : new Error(said);
 }

@@ -1,6 +1,7 @@
 import process from "node:process";
 import type { Redis, RedisOptions } from "ioredis";
 import type { Link, LinkRequest } from "./link.ts";
+import { own } from "./own.ts";
 
 /**
  * Nothing is ever sent twice, sent late or kept for later: a call either reaches the server now or
@@ -31,24 +32,6 @@ const SENTINEL: RedisOptions = {
   sentinelCommandTimeout: 2_000,
 };
 
-/**
- * A client of our own keeps no process alive; the core's alarms do, while something is asked, waited for or
- * held. Nor do its connections to Sentinels, by which it hears of a failover and to which ioredis has no
- * public way.
- */
-export function unref(client: Redis): Redis {
-  const inner = client as unknown as {
-    readonly connector: { connectToSentinel?: (...given: unknown[]) => Redis };
-    readonly reconnectTimeout: NodeJS.Timeout | null;
-  };
-  client.on("connect", () => client.stream.unref());
-  client.on("reconnecting", () => inner.reconnectTimeout?.unref()); // a Sentinel is away
-  const { connector } = inner;
-  const connect = connector.connectToSentinel;
-  if (connect) connector.connectToSentinel = (...given) => unref(connect.apply(connector, given));
-  return client;
-}
-
 /** One connection of our own, which reports its end and its messages. */
 export class Plain {
   readonly client: Redis;
@@ -60,10 +43,13 @@ export class Plain {
   #corked: Redis["stream"] | undefined;
 
   constructor(client: Redis, request: LinkRequest) {
-    this.client = unref(client);
+    this.client = own(client);
     this.#request = request;
+    client.on("connect", () => this.#error = undefined);
     client.on("error", (error) => this.#error = error);
     client.on("message", (channel, text) => request.message(channel, text));
+    client.on("smessage", (channel, text) => request.message(channel, text));
+    client.on("moved", () => this.#moved());
     client.on("end", () => {
       // For ioredis forgets the connections by which it hears of a failover if it did not end this one itself,
       // or was told to before they stood: they would reconnect for ever.
@@ -82,10 +68,13 @@ export class Plain {
     try {
       abandoned.throwIfAborted();
       await this.client.connect();
+      // A database that the server has refused is told by an event alone, and ioredis would go on in another.
+      if (this.#error !== undefined) throw this.#error;
       if (messages) await this.client.subscribe(channel);
     } catch (error) {
       this.close();
-      throw this.#error ?? error; // what came of `connect` is only that the connection was closed
+      // What came of `connect` is only that the connection was closed.
+      throw abandoned.aborted ? error : cutOff(this.#error ?? error);
     } finally {
       abandoned.removeEventListener("abort", abandon);
     }
@@ -115,6 +104,13 @@ export class Plain {
     this.#corked = undefined;
   };
 
+  /** The server serves the slot of a channel no longer. */
+  #moved(): void {
+    if (!this.#open) return;
+    this.close();
+    this.#request.down(new Error("the slot of a channel has moved to another node"));
+  }
+
   /** Ends it without a report. */
   close(): void {
     this.#open = false;
@@ -125,6 +121,13 @@ export class Plain {
   another(): Plain {
     return new Plain(this.client.duplicate(), this.#request);
   }
+}
+
+/** Why a connection may have ended before the server said anything. */
+function cutOff(error: unknown): unknown {
+  const { message, code } = error as { message?: string; code?: string };
+  if (message !== "Connection is closed." && code !== "ECONNRESET") return error;
+  return new Error("the server has closed the connection before it said anything", { cause: error });
 }
 
 /** Opens a connection of our own to one server, or to the master that Sentinels name. */

@@ -1,22 +1,28 @@
 /** The ways to a Redis, and what is said when one is closed. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { Redis } from "ioredis";
 import { redis, type RedisTarget } from "../../backends/redis.ts";
 import type { BackendError } from "../../internal/errors.ts";
 import { LockManager } from "../../mod.ts";
 import { Proxy } from "../servers/proxy.ts";
-import { RedisCluster, RedisServer } from "../servers/redis.ts";
+import { RedisCluster, RedisSentinels, RedisServer } from "../servers/redis.ts";
+import { RULES } from "./acl.ts";
+import { refusal, shown } from "./refusal.ts";
 
 const PASSWORD = "pa55-word";
 
 /** The smallest rule that suffices, as the module doc has it. */
-const ACL = `app on >${PASSWORD} resetkeys resetchannels ~holdfast/* &holdfast* -@all ` +
-  "+eval +evalsha +time +hget +hgetall +hlen +hset +hdel +pexpire +publish +subscribe +unsubscribe +scan";
+const ACL = ["app", "on", `>${PASSWORD}`, ...RULES.base];
+
+type Found = (error: null, address: string) => void;
 
 async function uses(target: RedisTarget): Promise<void> {
-  const a = new LockManager(redis(target), { retryFor: 0 });
-  const b = new LockManager(redis(target), { retryFor: 0 });
+  await using a = new LockManager(redis(target), { retryFor: 0 });
+  await using b = new LockManager(redis(target), { retryFor: 0 });
   const watch = b.watch("k");
   const unlocked = new Promise((resolve) => watch.addEventListener("unlocked", resolve, { once: true }));
   await watch.ready;
@@ -30,29 +36,44 @@ async function uses(target: RedisTarget): Promise<void> {
   await unlocked;
   await next.release();
   await watch[Symbol.asyncDispose]();
-  await a.close();
-  await b.close();
-}
-
-/** Why an acquisition over this target is refused. */
-async function refusal(target: RedisTarget): Promise<BackendError> {
-  await using locks = new LockManager(redis(target), { retryFor: 0 });
-  return await locks.acquire("k").then(
-    () => assert.fail("it was not refused"),
-    (error: BackendError) => error,
-  );
-}
-
-/** All that an error shows when it is printed, causes included. */
-function shown(error: unknown): string {
-  return String(error) + JSON.stringify(error, Object.getOwnPropertyNames(error)) +
-    (error instanceof Error && error.cause ? shown(error.cause) : "");
 }
 
 test("an ACL user with the smallest rule can do everything", async () => {
-  await using server = await RedisServer.start({ args: ["--user", ...ACL.split(" ")] });
+  await using server = await RedisServer.start({ args: ["--user", ...ACL] });
   await uses({ port: server.port, username: "app", password: PASSWORD });
   await uses(`redis://app:${PASSWORD}@127.0.0.1:${server.port}/0`);
+  await uses({ port: server.port, username: "app", password: PASSWORD, protocol: 2 });
+  await server.cli("acl", "setuser", "app", ...RULES.db);
+  await uses(`redis://app:${PASSWORD}@127.0.0.1:${server.port}/3`);
+});
+
+/** Goes red if: a node is asked for more, of which ioredis prints that it was refused. */
+test("in a Cluster and by Sentinel too, and nothing is printed", { timeout: 60_000 }, async () => {
+  const { warn, error } = console;
+  const printed: unknown[] = [];
+  console.warn = console.error = (...said) => printed.push(said);
+  try {
+    await using cluster = await RedisCluster.start();
+    for (const server of cluster.servers) {
+      await server.cli("acl", "setuser", ...ACL, ...RULES.cluster);
+    }
+    await uses({ cluster: [cluster.url.replace("//", `//app:${PASSWORD}@`)] });
+    await using servers = await RedisSentinels.start();
+    await (await servers.master()).cli("acl", "setuser", ...ACL, ...RULES.sentinel, ...RULES.db);
+    const sentinels = servers.sentinels.map(({ host, port }) => ({ host, port }));
+    for (const { port } of sentinels) {
+      const client = new Redis(port);
+      await client.call("acl", "setuser", "watcher", "on", ">pa55", ...RULES.watcher);
+      client.disconnect();
+    }
+    await uses({
+      ...{ sentinels, name: servers.name, sentinelUsername: "watcher", sentinelPassword: "pa55" },
+      ...{ username: "app", password: PASSWORD, db: 3 },
+    });
+  } finally {
+    Object.assign(console, { warn, error });
+  }
+  assert.deepEqual(printed, []);
 });
 
 test("a server or proxy that speaks RESP2 only gets a second connection for messages", async () => {
@@ -82,7 +103,7 @@ test("a Cluster behind address translation", async () => {
 
 test("a wrong password is refused for good, and shown nowhere", async () => {
   await using server = await RedisServer.start({
-    args: ["--user", ...ACL.split(" "), "--user", "default", "off"],
+    args: ["--user", ...ACL, "--user", "default", "off"],
   });
   const error = await refusal(`redis://app:not-${PASSWORD}@127.0.0.1:${server.port}`);
   assert.match(error.message, /Cannot .*WRONGPASS.*check `username` and `password`/);
@@ -94,7 +115,9 @@ test("a wrong password is refused for good, and shown nowhere", async () => {
 });
 
 test("a missing permission is refused for good, and named", async () => {
-  await using server = await RedisServer.start({ args: ["--user", ...ACL.replace("+hset ", "").split(" ")] });
+  await using server = await RedisServer.start({
+    args: ["--user", ...ACL.filter((word) => word !== "+pexpire")],
+  });
   const error = await refusal({ port: server.port, username: "app", password: PASSWORD });
   assert.match(error.message, /Cannot .*can't run this command|NOPERM/);
   assert.match(error.message, /smallest rule/);
@@ -107,6 +130,65 @@ test("TLS, with a certificate that is checked", async () => {
   await uses({ host: "127.0.0.1", port: server.port, tls: { ca } });
   const error = await refusal(server.url);
   assert.match(error.message, /certificate|UnknownIssuer/i);
+});
+
+/** Names only, as managed Clusters have them; the nodes call each other 127.0.0.1. */
+test("a Cluster with TLS by its name", { timeout: 60_000 }, async () => {
+  await using cluster = await RedisCluster.start({ tls: "DNS:localhost" });
+  const ca = readFileSync(cluster.servers[0]!.certificates!.ca, "utf8");
+  const ports = cluster.servers.map(({ port }) => port);
+  const byName = ports.map((port) => ({ host: "localhost", port }));
+  await uses({ cluster: [`rediss://localhost:${ports[0]}`], tls: { ca } });
+  await uses({ cluster: byName, tls: { ca } });
+  const dnsLookup = (_name: string, found: Found) => found(null, "127.0.0.1");
+  await uses({ cluster: byName, tls: { ca }, dnsLookup });
+  const byAddress = ports.map((port) => ({ host: "127.0.0.1", port }));
+  await uses({ cluster: byAddress, tls: { ca, servername: "localhost" } });
+  await uses({ cluster: byAddress.map((node) => ({ ...node, servername: "localhost" })), tls: { ca } });
+  const natMap = (address: string) => ({ host: "localhost", port: Number(address.split(":")[1]) });
+  await uses({ cluster: [byName[0]!], tls: { ca }, natMap });
+  const tunnel = Object.fromEntries(
+    byAddress.map((node) => [`127.0.0.1:${node.port}`, { ...node, servername: "localhost" }]),
+  );
+  await uses({ cluster: [{ ...byAddress[0]!, servername: "localhost" }], tls: { ca }, natMap: tunnel });
+  // Goes red if: whatever certificate is trusted that the authority has signed.
+  for (
+    const wrong of [
+      { cluster: byAddress, tls: { ca } },
+      { cluster: byName, tls: { ca, servername: "elsewhere" } },
+      { cluster: byName.map((node) => ({ ...node, servername: "elsewhere" })), tls: { ca } },
+      { cluster: byName, tls: {} },
+      { cluster: [{ ...byName[0]!, host: "elsewhere.example" }], tls: { ca }, dnsLookup },
+    ]
+  ) {
+    const error = await refusal(wrong);
+    assert.match(error.message, /certificate.*`tls.servername`/);
+    assert.equal(error.retryable, false);
+  }
+});
+
+/** By address, as before: the certificates need not be for the name that leads to the first node. */
+test("a Cluster with TLS by addresses", { timeout: 60_000 }, async () => {
+  await using cluster = await RedisCluster.start({ tls: "IP:127.0.0.1,DNS:node.example" });
+  const { port, certificates } = cluster.servers[0]!;
+  const ca = readFileSync(certificates!.ca, "utf8");
+  await uses({ cluster: [`rediss://127.0.0.1:${port}`], tls: { ca } });
+  const dnsLookup = (_name: string, found: Found) => found(null, "127.0.0.1");
+  await uses({ cluster: [{ host: "elsewhere.example", port }], tls: { ca }, dnsLookup });
+  await uses({ cluster: [{ host: "node.example", port }], tls: { ca }, dnsLookup });
+});
+
+test("a socket, and a Valkey's URL", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-socket-"));
+  const path = join(folder, "redis.sock");
+  await using server = await RedisServer.start({ args: ["--unixsocket", path] });
+  await uses(`unix://${path}?db=3`);
+  assert.match(await server.cli("-n", "3", "dbsize"), /^1/);
+  assert.match(await server.cli("dbsize"), /^0/);
+  await uses({ path });
+  await uses(`valkey://127.0.0.1:${server.port}/4`);
+  await uses(`redis://localhost:${server.port}?family=4&protocol=2`);
+  rmSync(folder, { recursive: true });
 });
 
 test("a locator is asked at every connection, and led to the server of the day", async () => {
@@ -127,38 +209,6 @@ test("a locator is asked at every connection, and led to the server of the day",
   assert.ok(again.held);
   assert.match(await second.cli("exists", "holdfast/{k}"), /1/);
   assert.ok(asked >= 2);
-});
-
-test("an address that is none is a TypeError that does not repeat it", () => {
-  for (
-    const address of [`http://u:${PASSWORD}@h`, `redis:u:${PASSWORD}@@::`, `redis://u:${PASSWORD}@h/x`, 5]
-  ) {
-    assert.throws(() => redis(address as string), (error: Error) => {
-      assert.ok(error instanceof TypeError);
-      assert.match(error.message, /^(Cannot|Expected) /);
-      assert.doesNotMatch(error.message, new RegExp(PASSWORD));
-      return true;
-    });
-  }
-});
-
-test("options that cannot be are a TypeError that names them", () => {
-  const wrong: [unknown, RegExp][] = [
-    [[], /options/],
-    [{ url: "redis://h" }, /Unknown option "url"/],
-    [{ port: "6379" }, /"port".*number, got string/],
-    [{ host: null }, /"host".*got null/],
-    [{ sentinels: {} }, /"sentinels".*array, got object/],
-    [{ sentinels: [5], name: "m" }, /a Sentinel .*object, got number/],
-    [{ sentinels: [{ port: 1 }], name: "m" }, /a Sentinel .*"host"/],
-    [{ cluster: [{ host: "h", port: "1" }] }, /"port" of a Cluster node .*number, got string/],
-  ];
-  for (const [options, message] of wrong) {
-    assert.throws(() => redis(options as string), { name: "TypeError", message });
-  }
-  for (const given of [{ port: 0 }, "redis://h:0", { cluster: [{ host: "h", port: 0 }] }]) {
-    assert.throws(() => redis(given), { name: "RangeError", message: /port.* 1 to 65535, got 0/ });
-  }
 });
 
 test("nothing connects before the first call", async () => {

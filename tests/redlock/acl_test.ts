@@ -3,17 +3,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { redlock } from "../../backends/redlock.ts";
 import { LockManager } from "../../mod.ts";
+import { RULES } from "../redis/acl.ts";
 import { Nodes } from "./nodes.ts";
 
-/** What `redis` needs, and what it does not. */
-const REDIS =
-  "~holdfast/* &holdfast* +eval +evalsha +time +hget +hgetall +hlen +hset +hdel +pexpire +publish " +
-  "+subscribe +unsubscribe +scan";
-const REDLOCK = "+info +hmget +pexpireat ~holdfast:node";
+/** What `redlock` needs besides what `redis` does. */
+const REDLOCK = ["+info", "+hlen", "+hmget", "+pexpireat", "~holdfast:node"];
 
 test("a user with the smallest rule can do everything", { timeout: 60_000 }, async () => {
   await using nodes = await Nodes.start(3);
-  const rule = `on >secret resetchannels ${REDIS} ${REDLOCK}`.split(" ");
+  const rule = ["on", ">secret", ...RULES.base, ...REDLOCK];
   await Promise.all(nodes.servers.map((server) => server.cli("acl", "setuser", "locks", ...rule)));
   const urls = nodes.urls.map((url) => url.replace("redis://", "redis://locks:secret@"));
   await using a = new LockManager(redlock(urls, { maxTtl: 10_000 }), { retryFor: 0 });

@@ -12,14 +12,17 @@ export interface Certificates {
   readonly key: string;
 }
 
-/** Makes them in the folder. */
-export async function certificates(folder: string): Promise<Certificates> {
+/** Makes them in the folder, for other names if some are given: `DNS:localhost`. */
+export async function certificates(
+  folder: string,
+  names = "IP:127.0.0.1,DNS:localhost",
+): Promise<Certificates> {
   const openssl = await binary("openssl");
   const path = (name: string) => join(folder, name);
   const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
   writeFileSync(
     path("extensions"),
-    "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n",
+    `subjectAltName=${names}\nextendedKeyUsage=serverAuth,clientAuth\n`,
   );
   await run(openssl, [
     ...["req", "-x509", ...newKey, "-days", "2", "-subj", "/CN=Holdfast tests"],

@@ -12,8 +12,8 @@ import { disposeAll, Server } from "./server.ts";
 export interface RedisOptions {
   /** Further arguments: `["--appendonly", "yes"]`, `["--user", "app on >secret ~* +@all"]`. */
   readonly args?: readonly string[];
-  /** Serve TLS only, with `certificates`. */
-  readonly tls?: boolean;
+  /** Serve TLS only, with these or certificates of its own. */
+  readonly tls?: boolean | Certificates;
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Default: a free one. */
@@ -37,7 +37,7 @@ export class RedisServer extends Server {
     const [server, cli] = await Promise.all([binary("redis-server"), binary("redis-cli")]);
     const port = options.port ?? await freePort();
     const folder = dataFolder("redis");
-    const tls = options.tls ? await certificates(folder) : undefined;
+    const tls = options.tls === true ? await certificates(folder) : options.tls || undefined;
     const process = await ServerProcess.start({
       name: "redis-server",
       binary: server,
@@ -179,14 +179,17 @@ export class RedisCluster implements AsyncDisposable {
     this.servers = servers;
   }
 
-  /** Resolves once every node says the cluster is up. */
-  static async start(options: { replicas?: number } = {}): Promise<RedisCluster> {
+  /** Resolves once every node says the cluster is up. With `tls`, the certificate of all is for those names. */
+  static async start(options: { replicas?: number; tls?: string } = {}): Promise<RedisCluster> {
     const { replicas = 0 } = options;
+    const tls = options.tls ? await certificates(dataFolder("certificates"), options.tls) : undefined;
     const count = 3 * (1 + replicas);
     const ports = await freePorts(count, true); // the nodes talk on port + 10 000
     const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"];
-    const servers = await Promise.all(ports.map((port) => RedisServer.start({ port, args })));
+    if (tls) args.push("--tls-cluster", "yes", "--tls-replication", "yes");
+    const servers = await Promise.all(ports.map((port) => RedisServer.start({ port, args, tls })));
     await run(await binary("redis-cli"), [
+      ...security(tls),
       ...["--cluster", "create", ...ports.map((port) => `${HOST}:${port}`)],
       ...["--cluster-replicas", `${replicas}`, "--cluster-yes"],
     ]);
@@ -246,6 +249,9 @@ function pairs(reply: string): string {
 }
 
 function redisCli(cli: string, port: number, args: string[], tls?: Certificates): Promise<string> {
-  const security = tls ? ["--tls", "--cacert", tls.ca, "--cert", tls.cert, "--key", tls.key] : [];
-  return run(cli, ["-h", HOST, "-p", `${port}`, ...security, ...args], { timeout: 5_000 });
+  return run(cli, ["-h", HOST, "-p", `${port}`, ...security(tls), ...args], { timeout: 5_000 });
+}
+
+function security(tls: Certificates | undefined): string[] {
+  return tls ? ["--tls", "--cacert", tls.ca, "--cert", tls.cert, "--key", tls.key] : [];
 }

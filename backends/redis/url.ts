@@ -1,0 +1,138 @@
+/** What a URL says of a server, in the words of the options. */
+export interface Said {
+  readonly host?: string;
+  readonly port?: number;
+  readonly path?: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly db?: number;
+  readonly family?: number;
+  readonly protocol?: number;
+  readonly tls?: object;
+}
+
+/** What may stand before `://`, and whether it asks for TLS. */
+const SCHEMES: Readonly<Record<string, { readonly tls?: object }>> = {
+  redis: {},
+  valkey: {},
+  rediss: { tls: {} },
+  valkeys: { tls: {} },
+  unix: {},
+};
+
+/** What other tools write there. */
+const INSTEAD: readonly (readonly [RegExp, string])[] = [
+  [/sentinel/, 'give options: { sentinels: [{ host, port }], name: "mymaster" }'],
+  [/cluster/, 'give options: { cluster: ["redis://host:port"] }'],
+  [/^(redis|valkey)[+-](tls|ssl)$/, "write rediss://host:port"],
+  [/^(redis|valkey)[+-](unix|socket)$/, "write unix:///path/of/the/socket"],
+];
+
+const ACCEPTED = "redis://user:password@host:port/db, rediss:// for TLS, or unix:///path";
+
+/** The parameters that say something here. */
+const PARAMETERS: Readonly<Record<string, (value: string) => Said | undefined>> = {
+  db: (value) => /^\d+$/.test(value) ? { db: Number(value) } : undefined,
+  family: (value) => /^[046]$/.test(value) ? { family: Number(value) } : undefined,
+  protocol: (value) => /^[23]$/.test(value) ? { protocol: Number(value) } : undefined,
+  tls: (value) => value === "true" ? { tls: {} } : value === "false" ? { tls: undefined } : undefined,
+};
+
+/**
+ * Reads a URL. `URL` would not do: it takes a password with a `#` or `/` in it for host and port.
+ *
+ * @throws {TypeError} If it is none, or says what is not understood. The message repeats nothing that
+ * may be a part of a password.
+ */
+export function parse(url: string): Said {
+  const [, scheme = "", authority = "", pathname = "", query, fragment] =
+    /^([a-z][a-z\d+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/is.exec(url.trim()) ?? [];
+  const known = SCHEMES[scheme.toLowerCase()];
+  if (known === undefined) throw new TypeError(`Cannot use this as a Redis URL: ${otherwise(scheme)}`);
+  if (fragment !== undefined || /@/.test(pathname + (query ?? ""))) throw unescaped();
+  const at = authority.lastIndexOf("@");
+  const said = {
+    ...known,
+    ...credentials(authority.slice(0, Math.max(at, 0))),
+    ...(scheme.toLowerCase() === "unix"
+      ? socket(authority.slice(at + 1), pathname)
+      : server(authority.slice(at + 1), pathname)),
+  };
+  return parameters(said, query ?? "");
+}
+
+function otherwise(scheme: string): string {
+  return INSTEAD.find(([other]) => other.test(scheme.toLowerCase()))?.[1] ?? `${ACCEPTED} is expected`;
+}
+
+function credentials(text: string): Said {
+  const colon = text.indexOf(":");
+  const username = decode(colon === -1 ? text : text.slice(0, colon));
+  const password = colon === -1 ? "" : decode(text.slice(colon + 1));
+  return { ...(username && { username }), ...(password && { password }) };
+}
+
+function socket(host: string, pathname: string): Said {
+  if (host !== "" || pathname.length < 2) {
+    throw new TypeError("Cannot read the Redis URL: a socket is written unix:///path, with three slashes");
+  }
+  return { path: decode(pathname) };
+}
+
+function server(text: string, pathname: string): Said {
+  const [all, host, port] = /^(\[[\da-f:.]+\]|[^:[\]\s]*)(?::(\d*))?$/i.exec(text) ?? [];
+  if (all === undefined) throw new TypeError(`Cannot read the Redis URL: ${ACCEPTED} is expected`);
+  if (!host) {
+    throw new TypeError("Cannot use a Redis URL without a host: redis://127.0.0.1:6379 is this machine");
+  }
+  if (!/^\/?$|^\/\d+$/.test(pathname)) {
+    throw new TypeError("Cannot read the database of the Redis URL: a number is expected after the slash");
+  }
+  return {
+    host,
+    port: Number(port || 6379),
+    ...(pathname.length > 1 && { db: Number(pathname.slice(1)) }),
+  };
+}
+
+function parameters(said: Said, query: string): Said {
+  let all = said;
+  for (const [name, value] of new URLSearchParams(query)) {
+    const read = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined;
+    const more = read?.(value);
+    if (read === undefined || more === undefined) {
+      const known = Object.keys(PARAMETERS).join(", ");
+      throw new TypeError(
+        `Cannot use the parameter "${name}" of the Redis URL: ${
+          read ? "its value is none that is known" : `${known} are known`
+        }`,
+      );
+    }
+    if (contradicts(all, more)) {
+      throw new TypeError(`Cannot use the parameter "${name}" of the Redis URL: it contradicts the rest`);
+    }
+    all = { ...all, ...more };
+  }
+  return all;
+}
+
+/** The path has said `db`, `rediss:` has said TLS, and a parameter may come twice. */
+function contradicts(said: Said, more: Said): boolean {
+  if ("tls" in more) return said.path !== undefined || ("tls" in said && !more.tls !== !said.tls);
+  return Object.entries(more).some(([name, value]) => name in said && said[name as keyof Said] !== value);
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw unescaped();
+  }
+}
+
+function unescaped(): TypeError {
+  return new TypeError(
+    "Cannot read the Redis URL: a user name or password with special characters must be escaped " +
+      "(% as %25, # as %23, / as %2F, ? as %3F, @ as %40), best by encodeURIComponent",
+  );
+}
