@@ -5,6 +5,9 @@ import { Entrances } from "./entrances.ts";
 import { Leases } from "./leases.ts";
 import type { Logger } from "./options.ts";
 
+/** Milliseconds that a call may take, and failed ones may be repeated, once the manager is being closed. */
+const PARTING = 3_000;
+
 /** What the parts of one manager share. */
 export class Core {
   /** The store. */
@@ -17,6 +20,8 @@ export class Core {
   readonly leases: Leases;
   /** For stores that calls may reach in another order. */
   readonly entrances: Entrances | undefined;
+  /** The manager is being closed: nobody wants to wait long for a store that is away. */
+  closing = false;
   readonly #random: () => number;
   readonly #logger: Logger | undefined;
 
@@ -31,7 +36,12 @@ export class Core {
 
   /** Milliseconds to wait for an answer: long enough for a slow store, short against the ttl. */
   callTimeout(ttl: number): number {
-    return Math.min(Math.max(ttl / 3, 1_000), 10_000);
+    return Math.min(Math.max(ttl / 3, 1_000), this.patience(10_000));
+  }
+
+  /** So many milliseconds, or fewer while the manager is being closed. */
+  patience(ms: number): number {
+    return this.closing ? Math.min(ms, PARTING) : ms;
   }
 
   /** Milliseconds before try number `failures + 1`: from 20, doubling, jittered, at most `most`. */

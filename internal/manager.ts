@@ -59,13 +59,17 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     const { clock = systemClock, random = Math.random, logger } = options;
     this.#core = new Core(backend, { clock, random, logger });
     backend.users.add(this);
-    const { alarms } = this.#core;
+    const core = this.#core;
+    const { alarms } = core;
+    const { retryFor } = this.#defaults;
     this.#owner = {
       now: () => alarms.now(),
       last: () => alarms.last,
       fencing: backend.traits.fencing,
-      retryFor: this.#defaults.retryFor,
-      rest: (failures) => pause(alarms, this.#core.backoff(failures, 1_000)).over,
+      get retryFor() {
+        return core.patience(retryFor);
+      },
+      rest: (failures) => pause(alarms, core.backoff(failures, 1_000)).over,
       tell: (type, make) => this.emit(type, make),
       drop: (acquisition) => this.#acquisitions.delete(acquisition),
     };
@@ -189,6 +193,10 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
    * Rejects who waits and later calls with {@linkcode ManagerClosedError}, releases what is held, and
    * closes the backend unless another manager uses it. Never throws for a store that is away: the ttl
    * frees what could not be released.
+   *
+   * It waits for calls that are under way, a third of the ttl each, though between one second and ten; what
+   * follows on them (releases, then the end of the leases) gets three seconds each at most. So a store
+   * that does not answer holds it up for ten seconds with the default ttl, and for less than twenty with any.
    */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
@@ -202,6 +210,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   async #close(): Promise<void> {
     // Let `#closing` be set before anybody hears of it.
     await undefined;
+    this.#core.closing = true;
     const { backend, leases } = this.#core;
     const acquisitions = this.#acquisitions.values();
     for (const one of acquisitions) one.stop(new ManagerClosedError("acquire a lock any more"));

@@ -1,7 +1,9 @@
 import type { Call } from "../../internal/backend.ts";
 import { BackendError } from "../../internal/errors.ts";
+import { ECHO, Echo, PUBLISH } from "./echo.ts";
 import { leadsElsewhere, redisError, replyCode } from "./errors.ts";
 import type { Link } from "./link.ts";
+import { list, whole } from "./replies.ts";
 import type { Route } from "./route.ts";
 import type { Script } from "./script.ts";
 
@@ -11,6 +13,8 @@ export interface ConnectionEvents {
   message(text: string): void;
   /** Messages may have been missed. */
   down(): void;
+  /** Whether a claim is held or waits, to which a message may come. */
+  awaits(): boolean;
 }
 
 /** Somebody who listens to a channel. */
@@ -27,6 +31,9 @@ export interface Listener {
  */
 const SILENCE = 300;
 const OPENING = 1_000;
+
+/** Nobody waits for the answer, but it tells, like that of any other call, whether the server is there. */
+const ECHOING: Call = { signal: new AbortController().signal, timeout: 1_000 };
 
 /** A link on its way. */
 interface Opening {
@@ -47,6 +54,11 @@ export class Connection {
   #link: Link | undefined;
   #opening: Opening | undefined;
   readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #echo: Echo;
+  /** By what the last echo has still to be answered. */
+  #unproven = new Set<string>();
+  /** The key that was last asked about: one that may be named in a call. */
+  #key = "";
   /** Calls sent and not answered, since when nothing has come back, and how long that may last. */
   #unanswered = 0;
   #silentSince = 0;
@@ -55,14 +67,28 @@ export class Connection {
   #ahead = -Infinity;
   #uncertainty = 0;
 
-  constructor(route: Route, events: ConnectionEvents) {
+  /** `interval` as of {@linkcode Echo}. */
+  constructor(route: Route, events: ConnectionEvents, interval?: number) {
     this.#route = route;
     this.#events = events;
+    this.#echo = new Echo({
+      listens: () => this.#link !== undefined && (this.#listeners.size > 0 || (this.#events.awaits())),
+      send: () => this.#sendEcho(),
+      deaf: (ms) =>
+        this.#drop(
+          new BackendError(`Cannot listen to Redis at ${this.#route.place}: no message comes for ${ms} ms`),
+        ),
+    }, interval);
   }
 
   /** Whether one call may name keys of several queues: not in a Cluster. */
   get joins(): boolean {
     return this.#link?.cluster === false;
+  }
+
+  /** Whether a channel in the slot of a key is known to the node of that key alone. */
+  get sharded(): boolean {
+    return this.#link?.sharded === true;
   }
 
   /** The link, opened if there is none. */
@@ -82,39 +108,54 @@ export class Connection {
   run(script: Script, args: readonly (string | number)[], call: Call, on?: Link): Promise<unknown> {
     const link = on ?? this.link(call);
     if (link instanceof Promise) return link.then((link) => this.run(script, args, call, link));
-    return this.#send(link, call, "EVALSHA", [script.sha, ...args], (error) => {
+    this.#key = args[1] as string;
+    this.#echo.start();
+    const { sha, source } = link.sharded && script.sharded || script;
+    return this.#send(link, call, "EVALSHA", [sha, ...args], (error) => {
       if (replyCode(error) !== "NOSCRIPT") throw this.#failed(link, error);
-      return this.#send(link, call, "EVAL", [script.source, ...args], (error) => {
+      return this.#send(link, call, "EVAL", [source, ...args], (error) => {
         throw this.#failed(link, error);
       });
     });
   }
 
-  /** Resolves once nothing more is missed on a channel, which has what the client puts before keys. */
-  async listen(key: string, listener: Listener, call: Call): Promise<AsyncDisposable> {
+  /** Resolves once nothing more is missed on a channel; its name is made of what the client puts before keys. */
+  async listen(
+    name: (keyPrefix: string) => string,
+    listener: Listener,
+    call: Call,
+  ): Promise<AsyncDisposable> {
     const link = await this.link(call);
-    const channel = link.keyPrefix + key;
+    const channel = name(link.keyPrefix);
     const listeners = this.#listeners.get(channel) ?? new Set();
     this.#listeners.set(channel, listeners.add(listener));
-    const leave = async () => {
+    this.#key ||= name("");
+    this.#echo.start();
+    const leave = () => {
+      call.signal.removeEventListener("abort", leave);
       if (!listeners.delete(listener) || listeners.size > 0 || this.#listeners.get(channel) !== listeners) {
         return;
       }
       this.#listeners.delete(channel);
-      await link.unsubscribe(channel).catch(() => {}); // a link that is down has no subscriptions
+      // Nobody waits for the answer: a link that is down has no subscriptions, and a silent one gives none.
+      link.unsubscribe(channel).catch(() => {});
     };
+    call.signal.addEventListener("abort", leave);
     try {
       await link.subscribe(channel);
+      call.signal.throwIfAborted();
     } catch (error) {
-      await leave();
+      leave();
       throw redisError(`listen to Redis at ${this.#route.place}`, error);
     }
-    return { [Symbol.asyncDispose]: leave };
+    call.signal.removeEventListener("abort", leave);
+    return { [Symbol.asyncDispose]: async () => leave() };
   }
 
   /** Learns the server's clock, in microseconds, from an answer. */
   learn(serverTime: number): void {
-    this.#ahead = Math.max(this.#ahead, serverTime - performance.now() * 1_000);
+    const ahead = serverTime - performance.now() * 1_000;
+    if (ahead > this.#ahead) this.#ahead = ahead; // which no NaN is
   }
 
   /** The server time now, in microseconds, as far as known; `undefined` before the first answer. */
@@ -139,6 +180,7 @@ export class Connection {
     this.#link?.close();
     this.#link = undefined;
     this.#listeners.clear();
+    this.#echo.stop();
   }
 
   #opened(call: Call): Promise<Link> {
@@ -164,9 +206,10 @@ export class Connection {
         },
       });
       const sent = performance.now() * 1_000;
-      const [seconds, micros] = await link.send("TIME", []) as [string, string];
+      const time = list(await link.send("TIME", []), 2);
       abandoned.throwIfAborted();
-      this.#ahead = Number(seconds) * 1e6 + Number(micros) - sent;
+      const [seconds, micros] = time.map(whole);
+      this.#ahead = seconds! * 1e6 + micros! - sent;
       this.#uncertainty = Math.ceil(performance.now() * 1_000 - sent);
       this.#unanswered = 0;
       this.#opening = undefined;
@@ -215,13 +258,34 @@ export class Connection {
     link?.close();
   }
 
+  async #sendEcho(): Promise<void> {
+    const link = this.#link;
+    this.#unproven = new Set(link?.probe ? ["channel", "probe"] : ["channel"]);
+    try {
+      await this.run(PUBLISH, [1, this.#key, this.channel, ECHO], ECHOING, link);
+      await link?.probe?.();
+      this.#proven("probe");
+    } catch (error) {
+      // One who may not say anything can but hope that others are heard.
+      if (!(error as BackendError).retryable) this.#echo.heard();
+    }
+  }
+
+  #proven(what: string): void {
+    this.#unproven.delete(what);
+    if (this.#unproven.size === 0) this.#echo.heard();
+  }
+
   #heard(channel: string, text: string): void {
-    if (channel === this.channel) this.#events.message(text);
-    else for (const listener of this.#listeners.get(channel) ?? []) listener.heard(text);
+    const own = channel === this.channel;
+    if (own || !this.sharded) this.#proven("channel");
+    if (!own) { for (const listener of this.#listeners.get(channel) ?? []) listener.heard(text); }
+    else if (text !== ECHO) this.#events.message(text);
   }
 
   #lost(error: unknown): void {
     this.#link = undefined;
+    this.#echo.stop();
     const listeners = [...this.#listeners.values()].flatMap((some) => [...some]);
     this.#listeners.clear();
     this.#events.down();

@@ -1,4 +1,7 @@
-/** One connection to Redis, whichever client makes it: all that the backend needs of one. */
+/**
+ * One connection to Redis, whichever client makes it: all that the backend needs of one. Whether messages
+ * still come over it is not for the link to find out: {@linkcode Echo} does, for every kind, with `send`.
+ */
 export interface Link {
   /** Sends one command; in a Cluster to the node of its first key. */
   send(command: string, args: readonly (string | number)[]): Promise<unknown>;
@@ -12,6 +15,13 @@ export interface Link {
   readonly keyPrefix: string;
   /** Whether the keys of one command must share a slot. */
   readonly cluster: boolean;
+  /**
+   * Whether a channel with the name of a key in braces is known to the node of that key alone (`SSUBSCRIBE`), since
+   * Redis 7.0 in a Cluster.
+   */
+  readonly sharded?: boolean;
+  /** Where messages come by more connections than that of the process's own channel: resolves if all of them answer. */
+  probe?(): Promise<unknown>;
   /** Whether the connections that were opened for it still stand; known before `down` is told. */
   readonly usable: boolean;
   /** Closes what was opened for it. */

@@ -8,11 +8,12 @@ import type {
   Traits,
   Watcher,
 } from "../../internal/backend.ts";
+import { list } from "../redis/replies.ts";
 import type { Route } from "../redis/route.ts";
-import { entries, type NodeVotes } from "./entries.ts";
+import { entries, fields, type NodeVotes } from "./entries.ts";
 import { RedlockLease } from "./lease.ts";
 import { keyOf, votesKey, votesPattern } from "./names.ts";
-import { Node } from "./node.ts";
+import { Node, type NodeEvents } from "./node.ts";
 import { failures, Quorum } from "./quorum.ts";
 import { LIST } from "./scripts.ts";
 import { Spread } from "./spread.ts";
@@ -37,9 +38,11 @@ export class RedlockBackend implements Backend {
 
   constructor(routes: readonly Route[], maxTtl: number) {
     this.maxTtl = maxTtl;
-    this.quorum = new Quorum(
-      routes.map((route) => new Node(route, maxTtl, (node, text) => this.#heard(node, text))),
-    );
+    const events: NodeEvents = {
+      message: (node, text) => this.#heard(node, text),
+      awaits: () => this.tracks.size > 0,
+    };
+    this.quorum = new Quorum(routes.map((route) => new Node(route, maxTtl, events)));
     this.traits = {
       fencing: "clock",
       order: "none",
@@ -198,8 +201,8 @@ async function votesAt(node: Node, scope: string, call: Call): Promise<NodeVotes
   const votes: NodeVotes = new Map();
   for (let at = 0; at < keys.length; at += PAGE) {
     const some = keys.slice(at, at + PAGE);
-    const reply = await node.read(LIST, some.map(votesKey), call) as string[][];
-    some.forEach((key, index) => votes.set(key, reply[index]!));
+    const reply = list(await node.read(LIST, some.map(votesKey), call), some.length);
+    some.forEach((key, index) => votes.set(key, fields(reply[index])));
   }
   return votes;
 }

@@ -1,7 +1,20 @@
 import type { Entry } from "../../internal/backend.ts";
+import { BackendError } from "../../internal/errors.ts";
+import { list, text, whole } from "../redis/replies.ts";
 
 /** What one node replied to a listing, by key: six fields for each vote. */
 export type NodeVotes = Map<string, readonly string[]>;
+
+/**
+ * What a node replied for one key, if it is that.
+ *
+ * @throws {BackendError} if it is something else
+ */
+export function fields(reply: unknown): readonly string[] {
+  const all = list(reply, 0);
+  if (all.length % 6 !== 0) throw new BackendError("Cannot make sense of the votes that Redis replied");
+  return all.map((field, at) => at % 6 >= 1 && at % 6 <= 3 ? `${whole(field)}` : text(field));
+}
 
 /** The votes for one claim with one ballot. */
 interface Candidate {

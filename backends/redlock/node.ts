@@ -1,6 +1,9 @@
 import type { Call } from "../../internal/backend.ts";
+import { BackendError } from "../../internal/errors.ts";
 import { Connection, type Listener } from "../redis/connection.ts";
 import type { Link } from "../redis/link.ts";
+import { literal } from "../redis/names.ts";
+import { list, text, whole } from "../redis/replies.ts";
 import type { Route } from "../redis/route.ts";
 import type { Script } from "../redis/script.ts";
 import { GREET, MEMORY } from "./scripts.ts";
@@ -10,6 +13,14 @@ const REST = 200;
 
 /** Arguments of a script: those that follow from which run of the server it is come in between. */
 type Arguments = (run: string) => readonly (string | number)[];
+
+/** Whom a node serves. */
+export interface NodeEvents {
+  /** A message on the channel of this process. */
+  message(node: Node, text: string): void;
+  /** Whether a claim is held or waits, to which a message may come. */
+  awaits(): boolean;
+}
 
 /** One of the servers whose majority decides. */
 export class Node {
@@ -22,10 +33,14 @@ export class Node {
   readonly #runs = new WeakMap<Link, string>();
   #failed: { readonly at: number; readonly error: unknown } | undefined;
 
-  constructor(route: Route, maxTtl: number, message: (node: Node, text: string) => void) {
+  constructor(route: Route, maxTtl: number, { message, awaits }: NodeEvents) {
     this.place = route.place;
     this.#maxTtl = maxTtl;
-    this.#connection = new Connection(route, { message: (text) => message(this, text), down: () => {} });
+    this.#connection = new Connection(route, {
+      message: (text) => message(this, text),
+      down: () => {},
+      awaits,
+    });
   }
 
   /** The channel on which this process hears of its claims. */
@@ -43,7 +58,7 @@ export class Node {
     await this.#link(call);
   }
 
-  /** Runs a script. Its reply has the server's time at `timeAt`. */
+  /** Runs a script, which replies numbers, with the server's time at `timeAt`. */
   async run(
     script: Script,
     keys: readonly string[],
@@ -59,10 +74,10 @@ export class Node {
       [keys.length, ...keys, ...args(run)],
       call,
       link,
-    ) as number[];
-    for (let at = 0; at < reply.length; at++) reply[at] = Number(reply[at]);
-    this.#connection.learn(reply[timeAt]!);
-    return reply;
+    );
+    const replied = list(reply, timeAt + 1).map(whole);
+    this.#connection.learn(replied[timeAt]!);
+    return replied;
   }
 
   /** Runs a script whose reply is not numbers. */
@@ -73,14 +88,14 @@ export class Node {
   /** The names of the keys that match. */
   async scan(pattern: string, call: Call): Promise<string[]> {
     const link = await this.#link(call);
-    const found = await link.scan(link.keyPrefix + pattern);
+    const found = await link.scan(literal(link.keyPrefix) + pattern);
     return found.map((key) => key.slice(link.keyPrefix.length));
   }
 
   /** See {@linkcode Connection.listen}. */
   async listen(key: string, listener: Listener, call: Call): Promise<AsyncDisposable> {
     await this.#link(call);
-    return await this.#connection.listen(key, listener, call);
+    return await this.#connection.listen((keyPrefix) => keyPrefix + key, listener, call);
   }
 
   /** Closes what was opened. */
@@ -109,7 +124,10 @@ export class Node {
 
   /** Asked once a link: a server that starts again ends its connections. */
   async #run(link: Link, call: Call): Promise<string> {
-    const run = String(await this.#connection.run(GREET, [1, MEMORY, this.#maxTtl], call, link));
+    const run = text(await this.#connection.run(GREET, [1, MEMORY, this.#maxTtl], call, link));
+    if (!/^[0-9a-f]*$/.test(run)) {
+      throw new BackendError("Cannot make sense of the run_id that Redis replied");
+    }
     this.#runs.set(link, run);
     return run;
   }

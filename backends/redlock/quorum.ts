@@ -1,6 +1,7 @@
 import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 import type { Call } from "../../internal/backend.ts";
 import { QuorumError, type Vote } from "../../internal/errors.ts";
+import { isFinal } from "../redis/errors.ts";
 import type { Node } from "./node.ts";
 
 /** What became of a question to one node. */
@@ -156,7 +157,10 @@ export class Quorum {
     const hint = votes.some(({ answer }) => answer === "excluded")
       ? "a node without its memory stays out for the longest ttl"
       : `${this.majority} of ${this.nodes.length} nodes are needed`;
-    return new QuorumError(`Cannot ${what}: ${hint}; ${said.join(", ")}`, votes);
+    const final = votes.filter(({ error }) => isFinal(error));
+    return new QuorumError(`Cannot ${what}: ${hint}; ${said.join(", ")}`, votes, {
+      retryable: final.length <= this.nodes.length - this.majority,
+    });
   }
 }
 

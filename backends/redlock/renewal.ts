@@ -1,4 +1,5 @@
 import type { Call, Outcome } from "../../internal/backend.ts";
+import { BackendError } from "../../internal/errors.ts";
 import type { RedlockLease } from "./lease.ts";
 import { votesKey } from "./names.ts";
 import type { Node } from "./node.ts";
@@ -22,7 +23,12 @@ export async function renewVotes(
     tracks.length,
     ...tracks.flatMap(({ claim, token }) => [claim.id, token!]),
   ]);
-  const ask = (node: Node) => node.run(RENEW, keys, (run) => [lease.ttl, run, maxTtl, ...named], 0, call);
+  const ask = async (node: Node) => {
+    const reply = await node.run(RENEW, keys, (run) => [lease.ttl, run, maxTtl, ...named], 0, call);
+    // The time alone, if the node stays out.
+    if (reply.length === 1 || reply.length === 1 + ordered.length) return reply;
+    throw new BackendError("Cannot make sense of the renewal that Redis replied");
+  };
   const replies = await quorum.poll(call, ask, (replies, missing) => {
     const known = ordered.every((_, index) => {
       const { there } = standing(replies, index);
