@@ -37,7 +37,7 @@ export class LockLostError extends LockError {
 }
 
 const LOSSES: Record<LossReason, string> = {
-  expired: "it could not be renewed before its ttl ran out",
+  expired: "it was not renewed before its ttl ran out",
   revoked: "the store no longer has it",
   stolen: "another client took it by force",
 };

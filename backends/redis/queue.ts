@@ -150,7 +150,7 @@ local function gather(key)
     if counted(limit) then redis.call('ZADD', key, -limit, 'l:' .. id) end
     if #value > 32 then redis.call('ZADD', key, -${LATER} - token, 'm:' .. id .. ' ' .. value:sub(33)) end
   end
-  redis.call('PEXPIRE', key, math.max(1, left))
+  if left > 0 then redis.call('PEXPIRE', key, left) end
 end
 
 -- Takes up a queue as a crowd, once in each script; and replies what the scores of some members were before.
