@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Redis } from "ioredis";
 import { redis } from "../../backends/redis.ts";
 import type { Claim, Lease } from "../../internal/backend.ts";
 import { holders } from "../../internal/queue.ts";

@@ -1,0 +1,52 @@
+/** What is left of a key that nobody uses, and for how long. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { redis } from "../../backends/redis.ts";
+import { LockManager } from "../../mod.ts";
+import { RedisServer } from "../servers/redis.ts";
+
+/** Milliseconds until a key ends. */
+async function left(server: RedisServer, key: string): Promise<number> {
+  return Number((await server.cli("pttl", key)).trim());
+}
+
+test("the last token is remembered for as long as was asked, whatever became of the key", async () => {
+  await using server = await RedisServer.start();
+  await using locks = new LockManager(redis(server.url, { rememberFor: 60_000 }), { ttl: 10_000 });
+  await (await locks.acquire("alone")).release();
+  const held = await locks.acquire("crowd");
+  const waiting = locks.acquire("crowd");
+  while ((await locks.inspect("crowd"))!.waiters.length === 0);
+  await held.release();
+  await (await waiting).release();
+  await using _day = await locks.acquire("day", { ttl: 86_400_000 });
+  for (const key of ["alone", "crowd"]) {
+    const ms = await left(server, `holdfast/{${key}}`);
+    assert.ok(ms > 60_000 && ms <= 3 * 60_000 + 10_000, `${key} ends in ${ms} ms`);
+    assert.equal((await server.cli("hkeys", `holdfast/{${key}}`)).trim(), "#");
+  }
+  assert.ok(await left(server, "holdfast/{day}") > 86_400_000, "a key outlives its claims");
+});
+
+test("a longer ttl in the same span is remembered for as long", async () => {
+  await using server = await RedisServer.start();
+  await using locks = new LockManager(redis(server.url, { rememberFor: 1_000 }));
+  await (await locks.acquire("k", { ttl: 1_000 })).release();
+  await using _lock = await locks.acquire("k", { ttl: 3_600_000 });
+  assert.ok(await left(server, "holdfast/{k}") > 3_600_000);
+  const waiting = new AbortController();
+  const abandoned = locks.acquire("k", { ttl: 7_200_000, signal: waiting.signal });
+  while ((await locks.inspect("k"))!.waiters.length === 0);
+  assert.ok(await left(server, "holdfast/{k}") > 7_200_000);
+  waiting.abort();
+  await assert.rejects(abandoned);
+});
+
+test("options that cannot be are refused, and named", () => {
+  for (const rememberFor of [0, -1, NaN, 1e15]) {
+    assert.throws(() => redis("redis://h", { rememberFor }), { name: "RangeError", message: /rememberFor/ });
+  }
+  for (const options of [{ rememberFor: "1000" }, { remember: 1_000 }, null, 5]) {
+    assert.throws(() => redis("redis://h", options as object), { name: "TypeError" });
+  }
+});
