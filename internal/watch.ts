@@ -14,7 +14,10 @@ import { list, parseMetadata } from "./inspect.ts";
 export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisposable {
   /** The key. */
   readonly key: string;
-  /** Resolves once it stands: from then on every change is seen. Rejects if it is disposed of before. */
+  /**
+   * Resolves once it stands: from then on every change is seen. Rejects if it is disposed of before, or with the
+   * `BackendError` of a store that refuses it for good, which ends it.
+   */
   readonly ready: Promise<void>;
   readonly #core: Core;
   readonly #encoded: string;
@@ -39,8 +42,8 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
     const ready = Promise.withResolvers<void>();
     this.ready = ready.promise;
     this.ready.catch(() => {});
-    this.#run = this.#watch(ready.resolve).then(() => {
-      ready.reject(new DOMException("The watch was disposed of before it stood", "AbortError"));
+    this.#run = this.#watch(ready.resolve).then((refusal) => {
+      ready.reject(refusal ?? new DOMException("The watch was disposed of before it stood", "AbortError"));
     });
   }
 
@@ -57,7 +60,8 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
     this.#ended();
   }
 
-  async #watch(ready: () => void): Promise<void> {
+  /** Resolves with why the store has refused it, if it has. */
+  async #watch(ready: () => void): Promise<unknown> {
     for (let failures = 0; !this.#stopped;) {
       try {
         const standing = await this.#open();
@@ -76,10 +80,9 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
         }
       } catch (error) {
         if (this.#stopped) return;
-        this.emit(
-          "error",
-          () => new LockErrorEvent(this.key, unknownOutcome(`watch ${JSON.stringify(this.key)}`, error)),
-        );
+        const failure = unknownOutcome(`watch ${JSON.stringify(this.key)}`, error);
+        this.emit("error", () => new LockErrorEvent(this.key, failure));
+        if (!this.#background && !failure.retryable) return failure;
         await this.#rest(this.#core.backoff(failures++, 1_000));
       }
     }

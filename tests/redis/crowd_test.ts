@@ -106,9 +106,29 @@ test("a thief robs everybody in one step, and they hear of it, however many", SL
   assert.ok((await Promise.all(calls)).every((news) => news?.state === "gone" && news.why === "stolen"));
   while (lost.length < held.length) await sleep(10);
   assert.deepEqual(new Set(lost.map(([, id]) => id)), new Set(held.map(({ id }) => id)));
-  assert.equal((await lease.attempt(entered(held[149]!), PATIENT)).state, "gone");
+  // Neither by asking nor by a copy that was under way do they come back.
+  for (const one of [entered(held[149]!), { ...waiting[0]!, progress: "unsure" } as const]) {
+    assert.deepEqual(await lease.attempt(one, PATIENT), { state: "gone", why: "stolen" });
+  }
   assert.equal(await lease.release(entered(waiting[149]!), PATIENT), false);
   assert.deepEqual((await backend.list(key, PATIENT)).map(({ id, held }) => held || id).length, 2);
+});
+
+test("the first in line is told when the time of who holds is up, and nobody else", async () => {
+  await using backend = redis(server.url);
+  const { lease: brief } = await open(backend, 5_000);
+  const { lease } = await open(backend, 60_000);
+  for (const holders of [[{ limit: 1 }], [{ limit: 2 }, { limit: 2 }]]) {
+    const key = `holdfast/line${holders.length}`;
+    for (const holder of holders) await brief.attempt(claim({ key, ...holder }), PATIENT);
+    const [first, second] = [claim({ key }), claim({ key })];
+    const told = await lease.attempt(first, PATIENT);
+    assert.ok(told.state === "contended" && told.recheck! > 0 && told.recheck! <= 5_000);
+    assert.deepEqual(await lease.attempt(second, PATIENT), { state: "contended", recheck: 60_000 });
+    const again = await lease.renew([entered(first), entered(second)], PATIENT);
+    const [one, two] = [first, second].map(({ id }) => (again.get(id) as { recheck: number }).recheck);
+    assert.ok(one! <= 5_000 && two === 60_000);
+  }
 });
 
 test("readers whom a writer has kept out are let in together, however many", SLOW, async () => {

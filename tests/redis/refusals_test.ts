@@ -227,3 +227,15 @@ test("what servers of all versions say", () => {
     ]
   ) assert.equal(redisError("ask", new Error(said)).retryable, true, said);
 });
+
+test("a watch that the server refuses ends with the reason", async () => {
+  await using server = await RedisServer.start();
+  await server.cli("acl", "setuser", "app", "on", `>${SECRET}`, "~*", "&holdfast:*", "+@all");
+  await using locks = new LockManager(
+    redis({ host: server.host, port: server.port, username: "app", password: SECRET }),
+  );
+  await using watch = locks.watch("k");
+  const error = new Promise<Event>((resolve) => watch.addEventListener("error", resolve, { once: true }));
+  await assert.rejects(watch.ready, /NOPERM/);
+  await error;
+});
