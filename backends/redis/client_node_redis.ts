@@ -1,7 +1,7 @@
 import { BackendError } from "../../internal/errors.ts";
 import { Own, type Theirs } from "./client_node_redis_own.ts";
 import { orClose } from "./client_opening.ts";
-import { ClusterEars, HAS_SHARDS, isSharded } from "./cluster_ears.ts";
+import { ClusterEars, HAS_SHARDS, type Slots } from "./cluster_ears.ts";
 import type { Link, LinkRequest } from "./link.ts";
 import { scan } from "./server_link.ts";
 
@@ -86,7 +86,7 @@ export async function openNodeRedisCluster(cluster: TheirCluster, request: LinkR
       send,
       [messages],
       cluster,
-      sharded ? earsOf(cluster, request) : undefined,
+      sharded ? slotsOf(cluster, request) : undefined,
     );
   } catch (error) {
     messages.close();
@@ -95,8 +95,8 @@ export async function openNodeRedisCluster(cluster: TheirCluster, request: LinkR
 }
 
 /** node-redis itself looks for the slots again when a command is told that one has moved. */
-function earsOf(cluster: TheirCluster, request: LinkRequest): ClusterEars {
-  return new ClusterEars({
+function slotsOf(cluster: TheirCluster, request: LinkRequest): Slots {
+  return {
     node: (slot) => cluster.slots[slot]?.master.address,
     refresh: () => {},
     async open(address) {
@@ -110,7 +110,7 @@ function earsOf(cluster: TheirCluster, request: LinkRequest): ClusterEars {
         close: () => ear.close(),
       };
     },
-  });
+  };
 }
 
 class NodeRedisLink implements Link {
@@ -120,25 +120,25 @@ class NodeRedisLink implements Link {
   /** The first is the one by which messages come. */
   readonly #own: readonly [Own, ...Own[]];
   readonly #nodes: TheirCluster | undefined;
-  readonly #ears: ClusterEars | undefined;
+  readonly #ears: ClusterEars;
 
   constructor(
     { _keyPrefix }: Any,
     send: Send,
     own: readonly [Own, ...Own[]],
     nodes?: TheirCluster,
-    ears?: ClusterEars,
+    slots?: Slots,
   ) {
     this.keyPrefix = _keyPrefix ?? "";
     this.cluster = nodes !== undefined;
     this.#send = send;
     this.#own = own;
     this.#nodes = nodes;
-    this.#ears = ears;
+    this.#ears = new ClusterEars(own[0], slots);
   }
 
   get sharded(): boolean {
-    return this.#ears !== undefined;
+    return this.#ears.sharded;
   }
 
   get usable(): boolean {
@@ -153,17 +153,15 @@ class NodeRedisLink implements Link {
   }
 
   subscribe(channel: string): Promise<void> {
-    return this.#ears && isSharded(channel) ? this.#ears.subscribe(channel) : this.#own[0].subscribe(channel);
+    return this.#ears.subscribe(channel);
   }
 
   unsubscribe(channel: string): Promise<void> {
-    return this.#ears && isSharded(channel)
-      ? this.#ears.unsubscribe(channel)
-      : this.#own[0].unsubscribe(channel);
+    return this.#ears.unsubscribe(channel);
   }
 
-  async probe(): Promise<void> {
-    await this.#ears?.ping();
+  probe(): Promise<void> {
+    return this.#ears.ping();
   }
 
   async scan(pattern: string): Promise<string[]> {
@@ -177,7 +175,7 @@ class NodeRedisLink implements Link {
 
   close(): void {
     for (const own of this.#own) own.close();
-    this.#ears?.close();
+    this.#ears.close();
   }
 }
 

@@ -22,17 +22,29 @@ export interface Slots {
   refresh(): void;
 }
 
+/** By which the channels come that belong to no slot. */
+export type Ordinary = Pick<Ear, "subscribe" | "unsubscribe">;
+
 /**
- * The connections of a Cluster's sharded channels, one to each node in whose slots somebody listens. If one of them
- * ends, or a slot moves, so does the whole link: who listens begins anew.
+ * By which connections the messages of a Cluster come: those of sharded channels, which have the name of a key in
+ * braces, by one to each node in whose slots somebody listens. If one of them ends, or a slot moves, so does the
+ * whole link: who listens begins anew.
  */
 export class ClusterEars {
-  readonly #slots: Slots;
+  readonly #ordinary: Ordinary;
+  /** `undefined`: there are no sharded channels. */
+  readonly #slots: Slots | undefined;
   readonly #ears = new Map<string, Promise<Ear>>();
   #closed = false;
 
-  constructor(slots: Slots) {
+  constructor(ordinary: Ordinary, slots: Slots | undefined) {
+    this.#ordinary = ordinary;
     this.#slots = slots;
+  }
+
+  /** Whether there are sharded channels. */
+  get sharded(): boolean {
+    return this.#slots !== undefined;
   }
 
   /** Resolves once nothing more is missed. */
@@ -41,15 +53,14 @@ export class ClusterEars {
       await (await this.#ear(channel)).subscribe(channel);
     } catch (error) {
       if (!/^MOVED /.test(error instanceof Error ? error.message : "")) throw error;
-      this.#slots.refresh();
+      this.#slots?.refresh();
       throw new Error("TRYAGAIN the slot of a channel has moved");
     }
   }
 
   /** The opposite. */
   async unsubscribe(channel: string): Promise<void> {
-    const known = this.#ears.get(this.#slots.node(slotOf(channel)) ?? "");
-    await (await known)?.unsubscribe(channel);
+    await (await this.#ear(channel)).unsubscribe(channel);
   }
 
   /** Resolves once every node has answered. */
@@ -64,25 +75,19 @@ export class ClusterEars {
     this.#ears.clear();
   }
 
-  #ear(channel: string): Promise<Ear> {
+  async #ear(channel: string): Promise<Ordinary> {
+    if (this.#slots === undefined || !channel.includes("{")) return this.#ordinary;
     const node = this.#slots.node(slotOf(channel));
-    if (node === undefined || this.#closed) {
-      return Promise.reject(new Error("TRYAGAIN nobody serves this slot now"));
-    }
+    if (node === undefined || this.#closed) throw new Error("TRYAGAIN nobody serves this slot now");
     let ear = this.#ears.get(node);
     if (ear === undefined) {
       ear = this.#slots.open(node);
       this.#ears.set(node, ear);
       ear.catch(() => this.#ears.delete(node));
     }
-    return ear;
+    return await ear;
   }
 }
 
 /** Asks a Cluster whether it has sharded channels: since Redis 7.0, which is the first to say its version like this. */
 export const HAS_SHARDS = "return redis.REDIS_VERSION_NUM and 1 or 0";
-
-/** A channel that belongs to the slot of a key, for it has the name of one in braces. */
-export function isSharded(channel: string): boolean {
-  return channel.includes("{");
-}

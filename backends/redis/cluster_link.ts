@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { checkServerIdentity, type ConnectionOptions } from "node:tls";
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from "ioredis";
 import type { RedisNode } from "./address.ts";
-import { ClusterEars, HAS_SHARDS, isSharded } from "./cluster_ears.ts";
+import { ClusterEars, HAS_SHARDS, type Slots } from "./cluster_ears.ts";
 import { isFinal, reasonOf } from "./errors.ts";
 import type { Link, LinkRequest } from "./link.ts";
 import { own } from "./own.ts";
@@ -138,7 +138,7 @@ export async function listenInCluster(
   const messages = await new Plain(master.duplicate(SAFE), request).open(true);
   try {
     const sharded = Number(await cluster.call("eval", HAS_SHARDS, 0)) === 1;
-    return new ClusterLink(cluster, messages, sharded ? earsOf(cluster, request) : undefined, close);
+    return new ClusterLink(cluster, messages, sharded ? slotsOf(cluster, request) : undefined, close);
   } catch (error) {
     messages.close();
     throw error;
@@ -152,9 +152,9 @@ interface Inner {
 }
 
 /** By a client of our own, whatever version the other one is of: not every one has sharded channels. */
-function earsOf(cluster: Cluster, request: LinkRequest): ClusterEars {
+function slotsOf(cluster: Cluster, request: LinkRequest): Slots {
   const inner = cluster as unknown as Inner;
-  return new ClusterEars({
+  return {
     node: (slot) => inner.slots[slot]?.[0],
     refresh: () => inner.refreshSlotsCache(() => {}),
     async open(name) {
@@ -173,7 +173,7 @@ function earsOf(cluster: Cluster, request: LinkRequest): ClusterEars {
         close: () => ear.close(),
       };
     },
-  });
+  };
 }
 
 class ClusterLink implements Link {
@@ -181,19 +181,23 @@ class ClusterLink implements Link {
   readonly cluster = true;
   readonly #cluster: Cluster;
   readonly #messages: Plain;
-  readonly #ears: ClusterEars | undefined;
+  readonly #ears: ClusterEars;
   readonly #close: () => void;
 
-  constructor(cluster: Cluster, messages: Plain, ears: ClusterEars | undefined, close: () => void) {
+  constructor(cluster: Cluster, messages: Plain, slots: Slots | undefined, close: () => void) {
     this.keyPrefix = cluster.options.keyPrefix ?? "";
     this.#cluster = cluster;
     this.#messages = messages;
-    this.#ears = ears;
+    const { client } = messages;
+    this.#ears = new ClusterEars({
+      subscribe: (channel) => client.subscribe(channel),
+      unsubscribe: (channel) => client.unsubscribe(channel),
+    }, slots);
     this.#close = close;
   }
 
   get sharded(): boolean {
-    return this.#ears !== undefined;
+    return this.#ears.sharded;
   }
 
   get usable(): boolean {
@@ -204,18 +208,16 @@ class ClusterLink implements Link {
     return this.#cluster.call(command, ...args);
   }
 
-  async subscribe(channel: string): Promise<void> {
-    if (this.#ears && isSharded(channel)) await this.#ears.subscribe(channel);
-    else await this.#messages.client.subscribe(channel);
+  subscribe(channel: string): Promise<void> {
+    return this.#ears.subscribe(channel);
   }
 
-  async unsubscribe(channel: string): Promise<void> {
-    if (this.#ears && isSharded(channel)) await this.#ears.unsubscribe(channel);
-    else await this.#messages.client.unsubscribe(channel);
+  unsubscribe(channel: string): Promise<void> {
+    return this.#ears.unsubscribe(channel);
   }
 
-  async probe(): Promise<void> {
-    await this.#ears?.ping();
+  probe(): Promise<void> {
+    return this.#ears.ping();
   }
 
   async scan(pattern: string): Promise<string[]> {
@@ -227,7 +229,7 @@ class ClusterLink implements Link {
 
   close(): void {
     this.#messages.close();
-    this.#ears?.close();
+    this.#ears.close();
     this.#close();
   }
 }

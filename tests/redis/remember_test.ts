@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { redis } from "../../backends/redis.ts";
 import { LockManager } from "../../mod.ts";
+import { ServerClock } from "../servers/clock.ts";
 import { RedisServer } from "../servers/redis.ts";
 
 /** Milliseconds until a key ends. */
@@ -40,6 +41,29 @@ test("a longer ttl in the same span is remembered for as long", async () => {
   assert.ok(await left(server, "holdfast/{k}") > 7_200_000);
   waiting.abort();
   await assert.rejects(abandoned);
+});
+
+test("while it is remembered, tokens rise although the server's clock falls back", async () => {
+  const clock = await ServerClock.create();
+  await using server = await RedisServer.start({ env: clock.env });
+  await using locks = new LockManager(redis(server.url));
+  const tokens: bigint[] = [];
+  for (let n = 0; n < 3; n++) {
+    // Alone, and in a crowd.
+    let lock = await locks.acquire("k");
+    tokens.push(lock.token);
+    await lock.release();
+    clock.step(-10_000);
+    lock = await locks.acquire("k");
+    tokens.push(lock.token);
+    const waiting = locks.acquire("k");
+    while ((await locks.inspect("k"))!.waiters.length === 0);
+    await lock.release();
+    lock = await waiting;
+    tokens.push(lock.token);
+    await lock.release();
+  }
+  assert.deepEqual(tokens, [...new Set(tokens)].sort((a, b) => a < b ? -1 : 1));
 });
 
 test("options that cannot be are refused, and named", () => {
