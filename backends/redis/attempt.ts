@@ -41,10 +41,12 @@ if #rest == 0 then return reply end
 ` + CROWD + `
 -- What needs no crowd although there is somebody: to ask again, and to ask in vain. Nothing if it does.
 local function alone(ask)
-  local fields, holder, value, ends = ask.kind == 'hash' and redis.call('HGETALL', ask.key) or {}
+  local fields, marked, holder, value, ends = ask.kind == 'hash' and redis.call('HGETALL', ask.key) or {}
   for i = 1, #fields, 2 do
-    if fields[i] ~= '#' then holder, value, ends = fields[i], fields[i + 1], tonumber(fields[i + 1]:sub(1, 16)) end
+    if fields[i] == '#' then marked = true
+    else holder, value, ends = fields[i], fields[i + 1], tonumber(fields[i + 1]:sub(1, 16)) end
   end
+  if holder and not marked then redis.call('ZCARD', ask.key) end -- somebody else's, which is what the error says
   if holder == ask.name then
     if ends <= now then return ${STATE.expired} end
     keep(ask.key, ask.ttl)
@@ -117,10 +119,11 @@ for _, ask in ipairs(rest) do
 end
 for _, q in ipairs(taken) do finish(q) end
 for _, ask in ipairs(rest) do
-  local q = queues[ask.key]
+  local q, place = queues[ask.key], ask.place
   local state, token, recheck = ask.state, ask.token or 0, 0
-  if ask.behind and not q.more and ask.place >= q.edge then state = ${STATE.contended}
-  elseif ask.place then state, token, recheck = standing(q, ask.name, ask.place) end
+  if place and robbed(q, place) then state = ${STATE.stolen} -- by a later one of this call
+  elseif ask.behind and not q.more and q.edge and place >= q.edge then state = ${STATE.contended}
+  elseif place then state, token, recheck = standing(q, ask.name, place) end
   reply[ask.n] = { state, token, recheck, now, q and q.more and 1 or 0 }
 end
 return #KEYS == 1 and reply[1] or reply

@@ -137,11 +137,12 @@ end
 -- Makes a crowd of a hash.
 local function gather(key)
   local fields, left = redis.call('HGETALL', key), redis.call('PTTL', key)
-  redis.call('DEL', key)
   local last, name, value
   for i = 1, #fields, 2 do
     if fields[i] == '#' then last = tonumber(fields[i + 1]) else name, value = fields[i], fields[i + 1] end
   end
+  if not last then redis.call('ZCARD', key) end -- somebody else's, which is what the error says
+  redis.call('DEL', key)
   redis.call('ZADD', key, -last, '#')
   if name then
     local id, limit = parse(name)
@@ -159,6 +160,7 @@ local function take(key, kind, ...)
   if q then return q, redis.call('ZMSCORE', key, ...) end
   if kind == 'hash' then gather(key) end
   local found = redis.call('ZMSCORE', key, '#', '>', '<', '+', ...)
+  if kind == 'zset' and not found[1] then redis.call('HLEN', key) end -- somebody else's, which is what the error says
   local function mark(n) return found[n] and -tonumber(found[n]) or nil end
   q = { key = key, last = mark(1) or 0, edge = mark(2), floor = mark(3), thief = mark(3), pending = mark(4) ~= nil, expired = {} }
   queues[key] = q

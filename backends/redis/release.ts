@@ -31,7 +31,7 @@ for _, one in ipairs(rest) do
   reply[n] = there and 1 or 0
   if latest > now then
     redis.call('ZREM', key, name) -- a write that needs no memory
-    redis.call('ZADD', key, ${LATER} + latest, 'w:' .. name:match('%S+'))
+    redis.call('ZADD', key, -math.max(q.last, 1), '#', ${LATER} + latest, 'w:' .. name:match('%S+'))
     keep(key, latest - now) -- now that it surely exists
   end
 end

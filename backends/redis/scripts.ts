@@ -107,7 +107,7 @@ end
 local function alone(key)
   local entries, last, fields = {}, redis.call('HGET', key, '#'), redis.call('HGETALL', key)
   for i = 1, #fields, 2 do
-    local left = fields[i] ~= '#' and math.ceil((tonumber(fields[i + 1]:sub(1, 16)) - now) / 1000) or 0
+    local left = fields[i] ~= '#' and math.ceil(((tonumber(fields[i + 1]:sub(1, 16)) or 0) - now) / 1000) or 0
     if left > 0 and tonumber(last) >= from then entries = { fields[i], last, left, fields[i + 1]:sub(33), 1 } end
   end
   return entries, 1, false

@@ -120,6 +120,45 @@ test("a thief robs everybody in one step, and they hear of it, however many", SL
   assert.deepEqual((await backend.list(key, PATIENT)).map(({ id, held }) => held || id).length, 2);
 });
 
+test("who is robbed by a later one of the same call is not told that it holds", async () => {
+  await using backend = redis(server.url);
+  const { lease } = await open(backend, 60_000);
+  const key = "holdfast/breath";
+  await lease.attempt(claim({ key }), PATIENT);
+  const asked = [
+    claim({ key: "holdfast/other" }),
+    claim({ key }),
+    claim({ key, steal: true }),
+    claim({ key }),
+  ];
+  const outcomes = await Promise.all(asked.map((one) => lease.attempt(one, PATIENT)));
+  assert.deepEqual(outcomes.map(({ state }) => state), ["granted", "gone", "granted", "contended"]);
+});
+
+test("what another program keeps under a key is left alone", async () => {
+  await using backend = redis(server.url);
+  const { lease } = await open(backend, 60_000);
+  const theirs = [["set", "mine"], ["hset", "mine", "1"], ["zadd", "1", "mine"], ["rpush", "mine"], [
+    "sadd",
+    "mine",
+  ]];
+  for (const [n, [command, ...args]] of theirs.entries()) {
+    const key = `{foreign${n}}`;
+    await server.cli(command!, `holdfast/${key}`, ...args);
+    const before = await server.cli("dump", `holdfast/${key}`);
+    for (
+      const options of [{}, { wait: false }, { mode: "shared", limit: Infinity }, { steal: true }] as const
+    ) {
+      const one = claim({ key: `holdfast/foreign${n}`, ...options });
+      await assert.rejects(lease.attempt(one, PATIENT), {
+        message: /WRONGTYPE.*another `prefix`/,
+        retryable: false,
+      });
+    }
+    assert.equal(await server.cli("dump", `holdfast/${key}`), before, command);
+  }
+});
+
 test("the first in line is told when the time of who holds is up, and nobody else", async () => {
   await using backend = redis(server.url);
   const { lease: brief } = await open(backend, 5_000);
