@@ -20,7 +20,10 @@ type Standing = [state: number, token: number, recheck: number, time: number, mo
 /** Reads the reply to an attempt. */
 function standing(reply: unknown): Standing {
   const said = Array.isArray(reply) ? numbers(reply, 5) : [STATE.granted, whole(reply), 0, 0, 0];
-  if (said[0]! >= STATE.unsettled && said[0]! <= STATE.granted) return said as Standing;
+  const [state, token] = said as Standing;
+  if (state === STATE.granted ? token > 0 : state >= STATE.unsettled && state < STATE.granted) {
+    return said as Standing;
+  }
   throw unexpected(reply);
 }
 
@@ -142,7 +145,13 @@ export class RedisLease implements Lease {
     if (!wait || this.#channels.stands(key)) return this.#enter(track, call);
     return this.#enter(track, call).then(async (outcome) => {
       if (outcome.state !== "contended" || !this.#connection.sharded) return outcome;
-      await this.#channels.join(key, track, call);
+      try {
+        await this.#channels.join(key, track, call);
+      } catch (error) {
+        // Refused for good means that nothing is left of it.
+        if (!(error as BackendError).retryable) await this.release(track.claim, call).catch(() => {});
+        throw error;
+      }
       return await this.#enter(track, call);
     });
   }

@@ -79,3 +79,16 @@ async function move(key: string): Promise<void> {
     await server.cli("cluster", "setslot", slot, "node", await id(to));
   }
 }
+
+test("who may not listen there is refused, and leaves no place", async () => {
+  await using other = await RedisCluster.start();
+  for (const server of other.servers) {
+    await server.cli("acl", "setuser", "app", "on", ">pa55", "~*", "&*", "+@all", "-ssubscribe");
+  }
+  const at = other.servers.map(({ host, port }) => ({ host, port }));
+  await using locks = new LockManager(redis({ cluster: at, username: "app", password: "pa55" }));
+  await using lock = await locks.acquire("k");
+  await assert.rejects(locks.acquire("k"), { message: /NOPERM.*grant \+ssubscribe/, retryable: false });
+  assert.deepEqual((await locks.inspect("k"))!.waiters, []);
+  assert.ok(lock.held);
+});
