@@ -86,7 +86,7 @@ export interface RedisServerOptions {
  * `redis://user:password@host:port/db` or `valkey:`; `rediss:` or `valkeys:` for TLS; `unix:///path?db=3`;
  * with the parameters `db`, `tls`, `family` and `protocol`. Or options.
  */
-export type RedisAddress = string | RedisServerOptions;
+export type RedisAddress = string | URL | RedisServerOptions;
 
 /** What to open for an address. */
 export type Destination = { readonly server: RedisOptions } | { readonly cluster: ClusterAddress };
@@ -103,6 +103,7 @@ export function destination(address: RedisAddress): Destination {
     return { server: options(parse(address)) };
   }
   if (address === undefined || address === null) throw nowhere(`${address}`);
+  if (address instanceof URL) return destination(address.href);
   if (!isObject(address)) {
     throw new TypeError("Cannot use this as a Redis address: give a URL, options, a client or a locator");
   }

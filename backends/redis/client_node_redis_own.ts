@@ -54,9 +54,10 @@ export class Own {
       if (this.#state === "closed") queueMicrotask(() => this.#end());
     });
     client.on("error", (error) => this.#down(error));
+    // Not from within its decoder, which would read the same bytes for ever in version 6, and fail in 4.
     client.on(
       "sharded-channel-moved",
-      () => this.#down(new Error("the slot of a channel has moved to another node")),
+      () => queueMicrotask(() => this.#down(new Error("the slot of a channel has moved to another node"))),
     );
     client.on("end", () => this.#down(new Error("the connection was closed")));
   }

@@ -27,6 +27,12 @@ function standing(reply: unknown): Standing {
   throw unexpected(reply);
 }
 
+/**
+ * Milliseconds after which a waiter asks at the latest who is not the first in line: it may have become so by the end
+ * of one who can tell nobody.
+ */
+const RECHECK = 5_000;
+
 /** How many calls of one key each a Cluster gets at once. */
 const CLUSTER_WIDTH = 64;
 
@@ -105,7 +111,9 @@ export class RedisLease implements Lease {
   release(claim: Claim, call: Call): Promise<boolean> {
     const track = this.#tracks.get(claim.id);
     const fence = track !== undefined && track.unanswered > 0 ? `${track.latest}` : "";
-    return this.#leave(claim.key, this.#name(claim), fence, call, (removed) => {
+    return this.#leave(claim.key, this.#name(claim), fence, call, (removed, stolen) => {
+      // Before the message that says so, if that comes at all.
+      if (stolen && track?.waiting === false) this.#request.lost("stolen", claim.id);
       if (track !== undefined && this.#tracks.get(claim.id) === track) this.#forget(track);
       return removed || !this.#names.has(claim) && this.#releaseForeign(claim, call);
     });
@@ -210,14 +218,14 @@ export class RedisLease implements Lease {
     name: string,
     fence: string,
     call: Call,
-    then: (removed: boolean) => boolean | Promise<boolean>,
+    then: (removed: boolean, stolen: boolean) => boolean | Promise<boolean>,
   ): Promise<boolean> {
     const queue = queueKey(key);
     return this.#releases.run(queue, [name, fence], call).then((reply) => {
       const said = whole(reply);
-      if (said < 0 || said > 3) throw unexpected(reply);
-      const removed = said % 2 === 1;
-      return said > 1 ? this.#advance([queue], call).then(() => then(removed)) : then(removed);
+      if (said < 0 || said > 7) throw unexpected(reply);
+      const [removed, more, stolen] = [(said & 1) > 0, (said & 2) > 0, (said & 4) > 0];
+      return more ? this.#advance([queue], call).then(() => then(removed, stolen)) : then(removed, stolen);
     });
   }
 
@@ -276,7 +284,9 @@ export class RedisLease implements Lease {
   /** `undefined`: it has not entered. */
   #outcome(state: number, token: number, recheck: number): Outcome | undefined {
     if (state === STATE.granted) return { state: "granted", token: BigInt(token) };
-    if (state === STATE.contended) return { state: "contended", recheck: recheck || this.ttl };
+    if (state === STATE.contended) {
+      return { state: "contended", recheck: recheck || Math.min(this.ttl, RECHECK) };
+    }
     const why = WHY[state];
     return why && { state: "gone", why };
   }

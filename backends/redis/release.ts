@@ -4,7 +4,7 @@ import { CLOCK, CROWD, LATER } from "./queue.ts";
 /**
  * `KEYS`: queues. `ARGV`: two for each: the name of the claim, and until which server time a late copy of an
  * attempt could still enter, or nothing. Replies for each whether the claim was there, plus 2 if there is more to
- * do.
+ * do, plus 4 if it had been stolen.
  */
 export const RELEASE = `
 local reply, rest = {}, {}
@@ -24,11 +24,11 @@ if #rest == 0 then return reply end
 for _, one in ipairs(rest) do
   local n = one.n
   local key, name, latest = KEYS[n], ARGV[2 * n - 1], tonumber(ARGV[2 * n]) or 0
-  local q, found = take(key, one.kind, name, '!' .. name)
+  local q, found = take(key, one.kind, name, '!' .. name, 's:' .. name:match('%S+'))
   local place, ends = tonumber(found[1]), tonumber(found[2] or 0) - ${LATER}
   local there = place and ends > now and not robbed(q, place)
   if there then drop(q, name, place) end
-  reply[n] = there and 1 or 0
+  reply[n] = there and 1 or (found[3] or place and robbed(q, place)) and 4 or 0
   if latest > now then
     redis.call('ZREM', key, name) -- a write that needs no memory
     redis.call('ZADD', key, -math.max(q.last, 1), '#', ${LATER} + latest, 'w:' .. name:match('%S+'))

@@ -48,23 +48,42 @@ test("hand-overs and watches are published to no other node", async () => {
 test("a slot that moves takes its queue with it, and those who wait and watch hear of it there", async () => {
   await using a = open();
   await using b = open();
-  await using watch = b.watch("moving");
+  await moves(a, b, "moving");
+});
+
+for (const version of ["redis", "redis-5", "redis-4"]) {
+  test(`the same by a client of ${version} that was handed in`, async () => {
+    const { createCluster } = await import(version);
+    const client = createCluster({ rootNodes: [{ url: cluster.url }] });
+    client.on("error", () => {});
+    await client.connect();
+    {
+      await using a = open();
+      await using b = new LockManager(redis(client));
+      await moves(a, b, `moving by ${version}`);
+    }
+    await (client.destroy ? client.destroy() : client.disconnect());
+  });
+}
+
+/** The second waits and watches while the slot moves. */
+async function moves(a: LockManager, b: LockManager, key: string): Promise<void> {
+  await using watch = b.watch(key);
   await watch.ready;
-  const lock = await a.acquire("moving");
-  const waiting = b.acquire("moving");
-  while ((await a.inspect("moving"))!.waiters.length === 0);
+  const lock = await a.acquire(key);
+  const waiting = b.acquire(key);
+  while ((await a.inspect(key))!.waiters.length === 0);
   const failed = next(watch, "error");
-  await move("holdfast/{moving}");
+  await move(`holdfast/{${encodeURIComponent(key)}}`);
   await failed; // the old node no longer says anything
-  await watch.ready;
-  assert.deepEqual((await a.inspect("moving"))!.waiters.length, 1);
+  assert.deepEqual((await a.inspect(key))!.waiters.length, 1);
   await lock.release();
   const second = await waiting;
   assert.ok(second.token > lock.token);
   const unlocked = next(watch, "unlocked");
   await second.release();
   await unlocked;
-});
+}
 
 /** Moves the slot of a key, and what is in it, to another master. */
 async function move(key: string): Promise<void> {
