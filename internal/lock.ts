@@ -242,15 +242,16 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     kept.onLost = undefined;
     let failing: number | undefined;
     for (let failures = 0;; failures++) {
-      const asked = this.#owner.now();
       try {
         const removed = await lease.release(kept);
         return this.#answers[index] = removed || this.#tried?.has(index) === true;
       } catch (error) {
         (this.#tried ??= new Set()).add(index);
-        failing ??= asked;
-        const failed = this.#owner.now() - failing;
-        if (!(error as BackendError).retryable || failed >= Math.min(this.#owner.retryFor, this.ttl / 3)) {
+        const now = this.#owner.now();
+        failing ??= now;
+        if (
+          !(error as BackendError).retryable || now - failing >= Math.min(this.#owner.retryFor, this.ttl / 3)
+        ) {
           throw error;
         }
         await this.#owner.rest(failures);

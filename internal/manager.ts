@@ -196,7 +196,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
    *
    * It waits for calls that are under way, a third of the ttl each, though between one second and ten; what
    * follows on them (releases, then the end of the leases) gets three seconds each at most. So a store
-   * that does not answer holds it up for ten seconds with the default ttl, and for less than twenty with any.
+   * that does not answer holds it up for thirteen seconds with the default ttl, and for less than twenty with any.
    */
   close(): Promise<void> {
     return this.#closing ??= this.#close();

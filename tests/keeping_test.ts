@@ -60,6 +60,20 @@ describe("a place in the queue", () => {
 });
 
 describe("a debt", () => {
+  // Goes red if: a call that was not answered uses up the time in which a release is tried again.
+  test("of a release that nobody answers is tried again before it is reported", async () => {
+    const { clock, store, locks } = world();
+    const lock = await locks.acquire("k");
+    let calls = 0;
+    store.rule = (verb) => verb === "release" && calls++ === 0 ? "hang" : "pass";
+    let released: unknown;
+    void lock.release().then((was) => released = was, (error) => released = error);
+    await clock.pass(TTL);
+    assert.equal(released, true);
+    assert.equal(calls, 2);
+    await locks.close();
+  });
+
   // Goes red if: a failed release is forgotten, or tried again only when the ttl is over.
   test("of a failed release is paid as soon as the store is back", async () => {
     const { clock, locks, store } = world({ retryFor: 0 });
