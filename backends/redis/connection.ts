@@ -262,12 +262,13 @@ export class Connection {
     const link = this.#link;
     this.#unproven = new Set(link?.probe ? ["channel", "probe"] : ["channel"]);
     try {
-      await this.run(PUBLISH, [1, this.#key, this.channel, ECHO], ECHOING, link);
+      if (link?.cluster) await this.run(PUBLISH, [1, this.#key, this.channel, ECHO], ECHOING, link);
+      else await link?.send("PUBLISH", [this.channel, ECHO]);
       await link?.probe?.();
       this.#proven("probe");
     } catch (error) {
       // One who may not say anything can but hope that others are heard.
-      if (!(error as BackendError).retryable) this.#echo.heard();
+      if (!redisError("say anything", error).retryable) this.#echo.heard();
     }
   }
 

@@ -9,15 +9,26 @@ import { CLOCK, CROWD, LATER } from "./queue.ts";
 export const RELEASE = `
 local reply, rest = {}, {}
 for n, key in ipairs(KEYS) do
+  local name, removed = ARGV[2 * n - 1], false
   local kind = redis.call('TYPE', key).ok
-  if ARGV[2 * n] ~= '' or kind ~= 'hash' and kind ~= 'none' then
-    rest[#rest + 1] = { n = n, kind = kind }
-  else
-    local removed = redis.call('HDEL', key, ARGV[2 * n - 1])
+  if ARGV[2 * n] ~= '' then -- not as simple as that
+  elseif kind == 'hash' or kind == 'none' then
+    removed = redis.call('HDEL', key, name)
     if removed == 1 then redis.call(publish, key, '') end
-    if #KEYS == 1 then return removed end
-    reply[n] = removed
+  elseif kind == 'zset' and redis.call('ZCARD', key) == 6 then
+    -- The smallest crowd: '#', '>', who holds alone, who waits, and when either of them expires.
+    local all, clock = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES'), redis.call('TIME')
+    local id, channel = all[7]:match('^(%S+) [01] %d (%S+)')
+    if all[3] == '>' and all[5] == name and name:match('^%S+ 1 ') and id and channel:sub(-2) ~= '{}'
+      and tonumber(all[8]) >= -tonumber(all[4]) and tonumber(all[10]) > ${LATER} + clock[1] * 1000000 + clock[2] then
+      removed = 1
+      redis.call('ZREM', key, name, '!' .. name, '>')
+      redis.call('PUBLISH', channel, string.format('granted %s %.0f', id, all[8]))
+      redis.call(publish, key, '')
+    end
   end
+  if removed and #KEYS == 1 then return removed end
+  if removed then reply[n] = removed else rest[#rest + 1] = { n = n, kind = kind } end
 end
 if #rest == 0 then return reply end
 ` + CLOCK + CROWD + `
