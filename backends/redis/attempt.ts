@@ -27,7 +27,7 @@ for n, key in ipairs(KEYS) do
     local token = math.max(now, last + 1)
     local digits = string.format('%016.0f', token)
     redis.call('HSET', key, '#', digits, name, string.format('%016.0f', now + ttl) .. digits .. ARGV[2 * n])
-    if ttl > memory or last > now or math.floor(last / memory) ~= math.floor(now / memory) then
+    if redis.call('PTTL', key) < (ttl + memory) / 1000 then
       redis.call('PEXPIRE', key, math.ceil((ttl + 3 * memory) / 1000))
     end
     redis.call(publish, key, '')
@@ -75,7 +75,7 @@ local function enter(q, ask, id, limit, metadata)
   if holds or q.edge then redis.call('ZADD', key, -place, '#', place, name, ${LATER} + now + ask.ttl, '!' .. name)
   else redis.call('ZADD', key, -place, '#', place, name, ${LATER} + now + ask.ttl, '!' .. name, -place, '>') end
   if metadata ~= '' then redis.call('ZADD', key, -${LATER} - place, 'm:' .. id .. ' ' .. metadata) end
-  if ask.ttl > memory or round(q.last) ~= round(now) then keep(key, ask.ttl) end
+  if redis.call('PTTL', key) < (ask.ttl + memory) / 1000 then keep(key, ask.ttl) end
   q.last, q.holding = place, nil
   if holds then
     q.changed = true

@@ -47,9 +47,9 @@ local now = clock[1] * 1000000 + clock[2]
  * What scripts share that have to do with crowds; to make these functions takes as long as a short script does
  * without them.
  *
- * \`memory\` is how long a queue that is free remembers its last token, in microseconds. To set when a key ends takes
- * long, so it is done once in each span of that length, and for three of them, which covers all other claims of this
- * span that are no longer.
+ * \`memory\` is how long a queue that is free remembers its last token, in microseconds. A key is told to stay for
+ * three times as long on top of a claim's ttl, and again once less than one is left of it: others may have asked for
+ * less, and to set it each time takes long.
  *
  * A server that is out of memory lets no script begin with HSET or ZADD: new claims are refused. After a write that
  * needs no memory, such as PEXPIRE or ZREM, all the rest is let go on.
@@ -66,8 +66,7 @@ end
 
 local function counted(limit) return limit > 1 and limit < math.huge end
 
-local function round(time) return math.floor(time / memory) end
-
+-- Never makes it shorter.
 local function keep(key, ttl)
   redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key), math.ceil((ttl + 3 * memory) / 1000)))
 end

@@ -26,7 +26,7 @@ for _, key in ipairs(KEYS) do
       elseif value then
         state, token = ${STATE.granted}, tonumber(value:sub(17, 32))
         redis.call('HSET', key, name, string.format('%016.0f', now + ttl) .. value:sub(17))
-        if ttl > memory or math.floor(ends / memory) ~= math.floor((now + ttl) / memory) then
+        if redis.call('PTTL', key) < (ttl + memory) / 1000 then
           redis.call('PEXPIRE', key, math.ceil((ttl + 3 * memory) / 1000))
         end
       end

@@ -43,6 +43,30 @@ test("a longer ttl in the same span is remembered for as long", async () => {
   await assert.rejects(abandoned);
 });
 
+// Red if: whoever enters a queue takes it for granted that those before have told it to stay for long enough.
+test("a key outlives its claims whatever others have asked to be remembered", async () => {
+  await using server = await RedisServer.start();
+  await using brief = new LockManager(redis(server.url, { rememberFor: 1_000 }));
+  await using locks = new LockManager(redis(server.url));
+  const outlives = async (ttl: number) => assert.ok(await left(server, "holdfast/{k}") > ttl, `${ttl} ms`);
+  for (const first of [brief, locks]) {
+    await (await first.acquire("k", { ttl: 500 })).release();
+    await (await brief.acquire("k", { ttl: 500 })).release();
+    const held = await locks.acquire("k", { ttl: 120_000 });
+    await outlives(120_000);
+    const crowd = [brief.acquire("k", { ttl: 60_000 }), locks.acquire("k", { ttl: 240_000 })] as const;
+    while ((await locks.inspect("k"))!.waiters.length < 2);
+    await outlives(240_000);
+    await held.release();
+    await (await crowd[0]).release();
+    const last = await crowd[1];
+    await last.renew();
+    await outlives(240_000);
+    await last.release();
+    await server.cli("del", "holdfast/{k}");
+  }
+});
+
 test("while it is remembered, tokens rise although the server's clock falls back", async () => {
   const clock = await ServerClock.create();
   await using server = await RedisServer.start({ env: clock.env });
