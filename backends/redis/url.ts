@@ -1,18 +1,13 @@
+import type { RedisServerOptions } from "./address.ts";
+
 /** What a URL says of a server, in the words of the options. */
-export interface Said {
-  readonly host?: string;
-  readonly port?: number;
-  readonly path?: string;
-  readonly username?: string;
-  readonly password?: string;
-  readonly db?: number;
-  readonly family?: number;
-  readonly protocol?: number;
-  readonly tls?: object;
-}
+export type Said = Pick<
+  RedisServerOptions,
+  "host" | "port" | "path" | "username" | "password" | "db" | "family" | "protocol" | "tls"
+>;
 
 /** What may stand before `://`, and whether it asks for TLS. */
-const SCHEMES: Readonly<Record<string, { readonly tls?: object }>> = {
+const SCHEMES: Readonly<Record<string, Pick<Said, "tls">>> = {
   redis: {},
   valkey: {},
   rediss: { tls: {} },
@@ -33,8 +28,8 @@ const ACCEPTED = "redis://user:password@host:port/db, rediss:// for TLS, or unix
 /** The parameters that say something here. */
 const PARAMETERS: Readonly<Record<string, (value: string) => Said | undefined>> = {
   db: (value) => /^\d+$/.test(value) ? { db: Number(value) } : undefined,
-  family: (value) => /^[046]$/.test(value) ? { family: Number(value) } : undefined,
-  protocol: (value) => /^[23]$/.test(value) ? { protocol: Number(value) } : undefined,
+  family: (value) => /^[046]$/.test(value) ? { family: Number(value) as 0 | 4 | 6 } : undefined,
+  protocol: (value) => /^[23]$/.test(value) ? { protocol: Number(value) as 2 | 3 } : undefined,
   tls: (value) => value === "true" ? { tls: {} } : value === "false" ? { tls: undefined } : undefined,
 };
 
