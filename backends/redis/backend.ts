@@ -86,6 +86,7 @@ export class RedisBackend implements Backend {
   [Symbol.asyncDispose](): Promise<void> {
     this.#connection.close();
     this.#tracks.clear();
+    this.#shared.channels.clear();
     return Promise.resolve();
   }
 

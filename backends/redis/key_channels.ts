@@ -53,6 +53,11 @@ export class KeyChannels {
     void opening.ear.then((ear) => ear[Symbol.asyncDispose](), () => {});
   }
 
+  /** The connection was closed. */
+  clear(): void {
+    this.#open.clear();
+  }
+
   #listen(key: string, call: Call): Promise<AsyncDisposable> {
     const channel = (keyPrefix: string) => shardOf(this.#connection.channel, keyPrefix + queueKey(key));
     return this.#connection.listen(channel, {

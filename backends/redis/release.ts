@@ -16,10 +16,10 @@ for n, key in ipairs(KEYS) do
     removed = redis.call('HDEL', key, name)
     if removed == 1 then redis.call(publish, key, '') end
   elseif kind == 'zset' and redis.call('ZCARD', key) == 6 then
-    -- The smallest crowd: '#', '>', who holds alone, who waits, and when either of them expires.
+    -- The smallest crowd: '#', '>', who holds, who waits, and when either of them expires.
     local all, clock = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES'), redis.call('TIME')
     local id, channel = all[7]:match('^(%S+) [01] %d (%S+)')
-    if all[3] == '>' and all[5] == name and name:match('^%S+ 1 ') and id and channel:sub(-2) ~= '{}'
+    if all[3] == '>' and all[5] == name and id and id:sub(1, 1) ~= '!' and channel:sub(-2) ~= '{}'
       and tonumber(all[8]) >= -tonumber(all[4]) and tonumber(all[10]) > ${LATER} + clock[1] * 1000000 + clock[2] then
       removed = 1
       redis.call('ZREM', key, name, '!' .. name, '>')

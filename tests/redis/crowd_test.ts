@@ -135,6 +135,30 @@ test("who is robbed by a later one of the same call is not told that it holds", 
   assert.deepEqual(outcomes.map(({ state }) => state), ["granted", "gone", "granted", "contended"]);
 });
 
+test("a lock that passes between two is seen to, and not given to somebody dead", async () => {
+  await using backend = redis(server.url);
+  const { lease: brief } = await open(backend, 500);
+  const { lease } = await open(backend, 60_000);
+  const key = "holdfast/pair";
+  let seen = 0;
+  await using _watch = await backend.watch(key, { changed: () => void seen++, failed() {} }, CALL);
+  const [first, second, dead] = [claim({ key }), claim({ key }), claim({ key })];
+  await lease.attempt(first, PATIENT);
+  await lease.attempt(second, PATIENT);
+  await lease.attempt(claim({ key: "holdfast/aside" }), PATIENT); // by now what was said has been heard
+  const before = seen;
+  assert.equal(await lease.release(first, PATIENT), true);
+  await lease.attempt(claim({ key: "holdfast/aside2" }), PATIENT);
+  assert.equal(seen, before + 1, "who watches is told of the hand-over");
+  await brief.attempt(dead, PATIENT);
+  let news: unknown;
+  void brief.changed(entered(dead), CALL).then((said) => news = said);
+  await sleep(600);
+  assert.equal(await lease.release(second, PATIENT), true);
+  assert.equal((await lease.attempt(claim({ key }), PATIENT)).state, "granted");
+  assert.equal(news, undefined, "the dead are told nothing");
+});
+
 test("a theft of which nothing was heard is found by the release", async () => {
   await using backend = redis(server.url);
   await using other = redis(server.url);
