@@ -54,15 +54,16 @@ test("a key outlives its claims whatever others have asked to be remembered", as
     await (await brief.acquire("k", { ttl: 500 })).release();
     const held = await locks.acquire("k", { ttl: 120_000 });
     await outlives(120_000);
-    const crowd = [brief.acquire("k", { ttl: 60_000 }), locks.acquire("k", { ttl: 240_000 })] as const;
+    const next = brief.acquire("k", { ttl: 60_000 });
+    while ((await locks.inspect("k"))!.waiters.length < 1);
+    const last = locks.acquire("k", { ttl: 240_000 });
     while ((await locks.inspect("k"))!.waiters.length < 2);
     await outlives(240_000);
     await held.release();
-    await (await crowd[0]).release();
-    const last = await crowd[1];
-    await last.renew();
+    await (await next).release();
+    await (await last).renew();
     await outlives(240_000);
-    await last.release();
+    await (await last).release();
     await server.cli("del", "holdfast/{k}");
   }
 });
