@@ -293,6 +293,7 @@ export class Acquisition<L> implements Member {
       client: this.#core.client,
       steal: want.steal && !this.#robbed,
       wait: this.#wait,
+      outlives: want.atLeast > 0,
       progress: "new",
     };
   }

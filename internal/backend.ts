@@ -77,6 +77,8 @@ export interface Claim {
   readonly steal: boolean;
   /** false: take a place only if that place holds at once; leave nothing otherwise. */
   readonly wait: boolean;
+  /** Keep it until its ttl has run out even where its process is known to be gone: it is about the time. */
+  readonly outlives?: boolean;
   /**
    * Kept by the core. "new": never sent. "unsure": sent, no answer; it may have entered, and a copy
    * may still be under way. "entered": the store has acknowledged its place: if that is gone now,

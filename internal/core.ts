@@ -8,6 +8,9 @@ import type { Logger } from "./options.ts";
 /** Milliseconds that a call may take, and failed ones may be repeated, once the manager is being closed. */
 const PARTING = 3_000;
 
+/** Milliseconds that a call may take at most, however long the ttl and the patience of the manager are. */
+const LONGEST = 10_000;
+
 /** What the parts of one manager share. */
 export class Core {
   /** The store. */
@@ -23,20 +26,29 @@ export class Core {
   /** The manager is being closed: nobody wants to wait long for a store that is away. */
   closing = false;
   readonly #random: () => number;
+  readonly #retryFor: number;
   readonly #logger: Logger | undefined;
 
-  constructor(backend: Backend, options: { clock: Clock; random: () => number; logger?: Logger }) {
+  constructor(
+    backend: Backend,
+    options: { clock: Clock; random: () => number; retryFor: number; logger?: Logger },
+  ) {
     this.backend = backend;
     this.alarms = new Alarms(options.clock);
     this.leases = new Leases(this);
     this.entrances = backend.traits.inOrder ? undefined : new Entrances();
     this.#random = options.random;
+    this.#retryFor = options.retryFor;
     this.#logger = options.logger;
   }
 
-  /** Milliseconds to wait for an answer: long enough for a slow store, short against the ttl. */
+  /**
+   * Milliseconds to wait for an answer: long enough for a slow store, short against the ttl, and short against
+   * the time in which failed calls are repeated, so that one silent server does not eat up all of it.
+   */
   callTimeout(ttl: number): number {
-    return Math.min(Math.max(ttl / 3, 1_000), this.patience(10_000));
+    const some = Math.max(this.#retryFor, LONGEST) / 3;
+    return Math.min(Math.max(ttl / 3, 1_000), some, this.patience(LONGEST));
   }
 
   /** So many milliseconds, or fewer while the manager is being closed. */

@@ -7,15 +7,20 @@ import type { Core } from "./core.ts";
 import { heartbeat, provenFor } from "./deadline.ts";
 import { Debts } from "./debts.ts";
 import type { BackendError } from "./errors.ts";
+import { Idleness } from "./idleness.ts";
 import { KeptClaim } from "./kept_claim.ts";
 import { decodeKey } from "./keys.ts";
+
+/** Milliseconds that a heartbeat waits for its answer at most, however long the ttl is. */
+const ANSWER = 10_000;
 
 /**
  * A lease and its heartbeat: one loop keeps any number of claims alive, waiting ones included.
  *
  * What became unknown, lost or expired is a debt: it is released again at every beat until the store
  * confirms. Where the lease's own life keeps its claims alive, a debt would live on with it, so such
- * a lease takes no new claims and is closed when the last one has left.
+ * a lease takes no new claims and is closed when the last one has left. So is one that has not been used for a
+ * while: it may cost the store a session, a connection, heartbeats.
  */
 export class KeptLease {
   /** Milliseconds asked for. */
@@ -30,7 +35,13 @@ export class KeptLease {
   readonly #shared: boolean;
   #beat: Alarm | undefined;
   #beating = false;
+  #paying = false;
   #failures = 0;
+  /** Claims of locks that are released, and whose keys stay taken until then. */
+  readonly #lingering = new Map<KeptClaim, Alarm>();
+  /** Claims that a heartbeat left open, being asked about one by one. */
+  readonly #asking = new Set<KeptClaim>();
+  readonly #idleness: Idleness;
   /** Releases in flight: closing the lease under them would turn their answer into "it was gone". */
   #releasing = 0;
   #retired = false;
@@ -56,7 +67,9 @@ export class KeptLease {
       failed: ({ key }, error) =>
         core.log("warn", "release failed, will be repeated", { key: decodeKey(key), error }),
     });
+    this.#idleness = new Idleness(core.alarms, () => void this.close());
     if (this.#shared) this.#schedule(this.#period);
+    this.#rest();
   }
 
   /** Opens a lease in the store. */
@@ -91,8 +104,14 @@ export class KeptLease {
     return !this.#ended;
   }
 
+  /** Since when nothing is held, waited for or owed under it; `Infinity` while something is. */
+  get idleSince(): number {
+    return this.#idleness.since;
+  }
+
   /** Takes a claim in; it is renewed from now on. */
   enter(claim: Claim, renews: boolean): KeptClaim {
+    this.#idleness.end();
     const kept = new KeptClaim(this.#core.alarms, claim, renews, (lost) => this.#afterLoss(lost));
     this.#claims.add(kept);
     if (this.#beat === undefined) this.#schedule(this.#period, this.#core.alarms.last);
@@ -130,8 +149,9 @@ export class KeptLease {
 
   /** Renews one claim now. A rejection leaves it unknown, and moves nothing. */
   async renew(kept: KeptClaim): Promise<void> {
-    await this.#renew([kept], Math.min(this.#core.callTimeout(this.ttl), this.#left([kept])));
-    if (!kept.over && kept.claim.progress === "entered") kept.onRenewed?.();
+    const open = await this.#renew([kept], Math.min(this.#core.callTimeout(this.ttl), this.#left([kept])));
+    if (open.length > 0) await this.#askAbout(kept);
+    else this.#tellRenewed(kept);
   }
 
   /** Gives a lock that will not be renewed its full ttl, where being granted did not restart the timer. */
@@ -181,21 +201,54 @@ export class KeptLease {
     }
   }
 
+  /**
+   * The lock is over, and its claim stays until then: it is kept alive like a place in the queue, which
+   * nobody waits for, and has no deadline, since nobody relies on it.
+   */
+  linger(kept: KeptClaim, until: number): void {
+    kept.end();
+    this.#claims.delete(kept);
+    const stays = this.enter(kept.claim, true);
+    const alarm = this.#core.alarms.set({
+      slot: -1,
+      at: until,
+      background: true,
+      ring: () => {
+        this.#lingering.delete(stays);
+        void this.withdraw(stays);
+      },
+    });
+    this.#lingering.set(stays, alarm);
+    stays.onLost = () => {
+      this.#core.alarms.clear(alarm);
+      this.#lingering.delete(stays);
+    };
+  }
+
   /** No new claims; closed when the last one has left. */
   retire(): void {
     this.#retired = true;
     this.#rest();
   }
 
-  /** Tells the store that it is over; what cannot be told, the ttl will see to. */
+  /**
+   * Tells the store that it is over; what cannot be told, the ttl will see to. So it does to claims that are
+   * to stay: then the lease is not ended, only kept alive no longer.
+   */
   close(): Promise<void> {
+    const { alarms } = this.#core;
+    const stays = this.#lingering.size > 0;
     this.#retired = true;
     this.#ended = true;
     this.#unschedule();
-    this.#debts.forgive();
+    this.#idleness.stop();
+    const left = stays ? this.#debts.settle() : this.#leave();
+    if (!stays) this.#debts.forgive();
+    for (const alarm of this.#lingering.values()) alarms.clear(alarm);
+    this.#lingering.clear();
     for (const kept of this.#claims.values()) kept.end();
     this.#claims.clear();
-    return this.#leave().catch((error) => this.#core.log("warn", "lease left to its ttl", { error }))
+    return left.catch((error) => this.#core.log("warn", "lease left to its ttl", { error }))
       .finally(() => this.#core.leases.forget(this));
   }
 
@@ -229,14 +282,15 @@ export class KeptLease {
     return Math.max(left, 1);
   }
 
-  async #renew(claims: readonly KeptClaim[], timeout: number): Promise<void> {
+  /** Those of the claims that the answer leaves open. */
+  async #renew(claims: readonly KeptClaim[], timeout: number): Promise<KeptClaim[]> {
     const sent = this.#core.alarms.now();
     const outcomes = await ask(this.#core.alarms, {
       what: () => `renew ${claims.length} locks on ${this.#core.backend.name}`,
       timeout,
       send: (call) => this.#lease.renew(claims.map(({ claim }) => claim), call),
     });
-    if (this.#ended) return;
+    if (this.#ended) return [];
     if (this.#shared) this.#acknowledged.add(sent, this.#core.alarms.now());
     const since = this.#shared ? this.#acknowledged.since : sent;
     const unproven: KeptClaim[] = [];
@@ -249,11 +303,19 @@ export class KeptLease {
     if (this.#shared) {
       for (const kept of this.#claims.values()) if (kept.seen >= since) this.#prove(kept, since);
     }
-    // What the batch left open is asked one by one; an unanswered question moves nothing.
-    await inBatches(unproven, async (kept) => {
-      const sent = this.#core.alarms.now();
-      if (!kept.over) this.#told(kept, await this.attempt(kept), sent, -Infinity);
-    }, (kept, error) => kept.onError?.(error));
+    return unproven;
+  }
+
+  /** What a renewal left open is asked; an unanswered question moves nothing. */
+  async #askAbout(kept: KeptClaim): Promise<void> {
+    const sent = this.#core.alarms.now();
+    if (kept.over) return;
+    this.#told(kept, await this.attempt(kept), sent, -Infinity);
+    this.#tellRenewed(kept);
+  }
+
+  #tellRenewed(kept: KeptClaim): void {
+    if (!kept.over && kept.token !== undefined) kept.onRenewed?.();
   }
 
   /** What the store says of a claim, other than in answer to its own acquisition. */
@@ -327,8 +389,8 @@ export class KeptLease {
     this.#beat = this.#core.alarms.set({
       slot: -1,
       at: from + ms,
-      // Such a lease beats even with nothing under it. Each claim keeps the process alive by itself.
-      background: this.#shared,
+      // Whatever is held or waited for keeps the process alive by itself.
+      background: true,
       ring: () => {
         this.#beat = undefined;
         void this.#pulse();
@@ -341,13 +403,15 @@ export class KeptLease {
     this.#beat = undefined;
   }
 
-  /** One heartbeat: settle debts, renew what is kept. */
+  /** One heartbeat: renew what is kept, and then settle debts. Nothing but the renewal is waited for. */
   async #pulse(): Promise<void> {
     if (this.#beating || this.#ended) return;
     this.#beating = true;
     const started = this.#core.alarms.now();
     try {
-      await Promise.all([this.#debts.settle(), this.#renewAll()]);
+      const renewed = this.#renewAll();
+      void this.#payDebts();
+      await renewed;
       this.#failures = 0;
     } catch (error) {
       this.#failures++;
@@ -362,6 +426,14 @@ export class KeptLease {
     this.#schedule(Math.max(next, 1));
   }
 
+  async #payDebts(): Promise<void> {
+    if (this.#paying || this.#debts.size === 0) return;
+    this.#paying = true;
+    await this.#debts.settle();
+    this.#paying = false;
+    this.#rest();
+  }
+
   #retryAfter(): number {
     return this.#core.backoff(this.#failures, this.#period / 2);
   }
@@ -372,8 +444,15 @@ export class KeptLease {
       (renews || token === undefined) && !over && claim.progress === "entered"
     );
     if (claims.length === 0 && !this.#shared) return;
-    await this.#renew(claims, Math.min(this.#period, this.#left(claims)));
-    for (const kept of claims) if (!kept.over && kept.token !== undefined) kept.onRenewed?.();
+    const timeout = Math.min(this.#period, this.#left(claims), this.#core.patience(ANSWER));
+    const open = new Set(await this.#renew(claims, timeout));
+    for (const kept of claims) if (!open.has(kept)) this.#tellRenewed(kept);
+    // The next heartbeat does not wait for these: many unanswered ones would cost all the others their locks.
+    const asked = [...open].filter((kept) => !this.#asking.has(kept));
+    for (const kept of asked) this.#asking.add(kept);
+    void inBatches(asked, async (kept) => {
+      await this.#askAbout(kept).finally(() => this.#asking.delete(kept));
+    }, (kept, error) => kept.onError?.(error));
   }
 
   /** Nothing is held, waited for or owed under it. */
@@ -387,6 +466,10 @@ export class KeptLease {
     const indebted = this.#debts.size > 0;
     // Ending the lease pays its debts where they live by it.
     if (this.#shared ? indebted || this.#retired : !indebted && this.#retired) void this.close();
-    else if (!this.#shared && !indebted) this.#unschedule();
+    else if (!indebted) {
+      if (!this.#shared) this.#unschedule();
+      this.#idleness.begin();
+      this.#core.leases.thin();
+    }
   }
 }

@@ -1,6 +1,9 @@
 import type { Core } from "./core.ts";
 import { KeptLease } from "./kept_lease.ts";
 
+/** So many leases that nobody uses may wait for the next use. */
+const SPARE = 4;
+
 /** The leases of a manager: the current one for each ttl, and those that are on their way out. */
 export class Leases {
   readonly #core: Core;
@@ -39,6 +42,14 @@ export class Leases {
   forget(lease: KeptLease): void {
     this.#all.delete(lease);
     if (this.#current.get(lease.ttl) === lease) this.#current.delete(lease.ttl);
+  }
+
+  /** A caller whose every ttl is another one would else have a lease for each: those idle for longest end. */
+  thin(): void {
+    if (this.#current.size <= SPARE) return;
+    const idle = [...this.#current.values()].filter(({ idleSince }) => idleSince < Infinity);
+    idle.sort((one, other) => one.idleSince - other.idleSince);
+    for (const lease of idle.slice(0, Math.max(0, idle.length - SPARE))) lease.retire();
   }
 
   /** Ends them all. */

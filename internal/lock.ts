@@ -11,10 +11,16 @@ import {
   RenewedEvent,
   TypedEventTarget,
 } from "./events.ts";
-import type { Json, Want } from "./options.ts";
+import type { Json, Logger, Want } from "./options.ts";
+import { plainFields, showAs } from "./plain.ts";
+
+/** Tells a logger. There is none if nobody has asked for one: nothing is made up to be told then. */
+export type Log = (level: keyof Logger, message: string, details: Record<string, unknown>) => void;
 
 /** The part of a manager that its locks need. */
 export interface LockOwner {
+  /** Tells its logger. */
+  readonly log: Log | undefined;
   /** Elapsed milliseconds. */
   now(): number;
   /** As of the last look at the clock. */
@@ -58,6 +64,8 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
   readonly #answers: (boolean | undefined)[] = [];
   /** A release that was tried before may have reached the store: absence is then its success. */
   #tried: Set<number> | undefined;
+  /** Of a lost one with several keys: resolves when what was left of it has been given up. */
+  #rest: Promise<unknown> | undefined;
 
   /** Made by a manager. */
   constructor(
@@ -84,7 +92,9 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
       kept.onError = (error) =>
         this.#tell("error", () => new LockErrorEvent(keys[index]!, error, kept.token));
     }
-    owner.tell("acquired", () => new AcquiredEvent(this.key, this.token, this.#acquired - called));
+    const waited = this.#acquired - called;
+    owner.log?.("debug", "acquired", this.#named({ waited }));
+    owner.tell("acquired", () => new AcquiredEvent(this.key, this.token, waited));
     // It may have been lost between the grant and this moment.
     for (const { kept } of parts) if (kept.loss !== undefined) this.#lose(kept.loss);
   }
@@ -188,7 +198,7 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
 
   /**
    * Gives it up. `true`: this call, or an earlier one, gave it up; `false`: it had been lost before.
-   * Either way it is not held any more, from the moment of the call.
+   * Either way it is not held any more, from the moment of the call; with `atLeast` its key may stay taken.
    *
    * @throws {BackendError} if the store could not be asked. It can be called again, the core goes on
    * trying behind it, and the ttl frees the lock at the latest
@@ -206,9 +216,18 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     }
   }
 
+  /** For `JSON.stringify`: what `inspect()` shows of it, tokens as strings. */
+  toJSON(): Json {
+    const { fencing: _, ...shown } = fields(this);
+    return plainFields(Object.entries(shown));
+  }
+
   async #giveUp(): Promise<boolean> {
     this.#check();
-    if (this.#state === "lost") return false;
+    if (this.#state === "lost") {
+      await this.#rest;
+      return false;
+    }
     const first = this.#state === "held";
     if (first) {
       this.#state = "released";
@@ -216,11 +235,12 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     }
     // Before anything is sent: from then on somebody else may hold it.
     if (first) this.#controller?.abort(this.#ended());
-    const asked = this.#parts.length === 1
+    const stays = this.#lasted < this.#want.atLeast;
+    const asked = stays
+      ? this.#linger()
+      : this.#parts.length === 1
       ? this.#releasePart(0)
-      : Promise.all(this.#parts.map((_, index) => this.#releasePart(index))).then((all) =>
-        all.every(Boolean)
-      );
+      : this.#releaseAll();
     let released: boolean;
     try {
       released = await asked;
@@ -229,10 +249,28 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
       throw error;
     }
     this.#owner.drop(this.#acquisition);
-    if (released) this.#tell("released", () => new ReleasedEvent(this.key, this.token, this.#lasted));
-    // Only now it shows that the store had dropped it before it was released.
-    else this.#tell("lost", () => new LostEvent(this.key, this.token, "revoked"));
+    if (released) {
+      this.#owner.log?.("debug", "released", this.#named({ lasted: this.#lasted }));
+      this.#tell("released", () => new ReleasedEvent(this.key, this.token, this.#lasted));
+    } // Only now it shows that the store had dropped it before it was released.
+    else this.#tellLoss("revoked");
     return released;
+  }
+
+  /** The keys stay taken for a while. */
+  #linger(): boolean {
+    for (const { lease, kept } of this.#parts) {
+      kept.onLost = undefined;
+      lease.linger(kept, this.#acquired + this.#want.atLeast);
+    }
+    return true;
+  }
+
+  /** Each of several keys, whatever becomes of the others. */
+  async #releaseAll(): Promise<boolean> {
+    const answers = await Promise.allSettled(this.#parts.map((_, index) => this.#releasePart(index)));
+    for (const answer of answers) if (answer.status === "rejected") throw answer.reason;
+    return answers.every((answer) => answer.status === "fulfilled" && answer.value);
   }
 
   async #releasePart(index: number): Promise<boolean> {
@@ -247,6 +285,7 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
         return this.#answers[index] = removed || this.#tried?.has(index) === true;
       } catch (error) {
         (this.#tried ??= new Set()).add(index);
+        this.#owner.log?.("warn", "a release failed, it will be repeated", { key: this.keys[index], error });
         const now = this.#owner.now();
         failing ??= now;
         if (
@@ -265,9 +304,10 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     this.#why = why;
     this.#controller?.abort(this.#ended());
     this.#owner.drop(this.#acquisition);
-    this.#tell("lost", () => new LostEvent(this.key, this.token, why));
+    this.#tellLoss(why);
     // Lost as a whole: what is left of it protects nothing.
-    for (const { lease, kept } of this.#parts) if (!kept.over) void lease.withdraw(kept);
+    const left = this.#parts.filter(({ kept }) => !kept.over);
+    if (left.length > 0) this.#rest = Promise.all(left.map(({ lease, kept }) => lease.withdraw(kept)));
   }
 
   /** Looks at the clock. */
@@ -281,11 +321,42 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     return this.#state === "lost" ? new LockLostError(this.key, this.#why) : new LockReleasedError(this.key);
   }
 
+  #tellLoss(why: LossReason): void {
+    this.#owner.log?.("warn", "lost", this.#named({ reason: why }));
+    this.#tell("lost", () => new LostEvent(this.key, this.token, why));
+  }
+
+  /** What a logger is told: with the token as a string, which every logger can write. */
+  #named(details: Record<string, unknown>): Record<string, unknown> {
+    const { key, keys, token } = this;
+    return { key, ...(keys.length > 1 && { keys }), token: String(token), ...details };
+  }
+
   #tell<T extends keyof LockEvents>(type: T, make: () => LockEvents[T]): void {
     this.emit(type, make);
     this.#owner.tell(type, make as () => ManagerEvents[T]);
   }
 }
+
+/** What there is to see of a lock. */
+function fields(lock: Lock) {
+  const { key, keys, id, mode, limit, ttl, metadata, token, tokens, fencing, held, remaining } = lock;
+  return {
+    key,
+    ...(keys.length > 1 && { keys, tokens: Object.fromEntries(tokens) }),
+    id,
+    mode,
+    limit,
+    ttl,
+    ...(metadata !== undefined && { metadata }),
+    token,
+    fencing,
+    held,
+    remaining,
+  };
+}
+
+showAs(Lock.prototype, fields);
 
 /**
  * Makes a signal look at the clock whenever it is asked, also where it was put into a variable. The

@@ -1,15 +1,16 @@
 import { Acquisition } from "./acquisition.ts";
+import { type Arrival, Arrivals } from "./arrivals.ts";
 import type { Backend } from "./backend.ts";
 import { Bag } from "./bag.ts";
-import { pause } from "./calls.ts";
-import { campaign, type Lead } from "./campaign.ts";
+import { type Pause, pause } from "./calls.ts";
+import { campaign, heedless, type Lead } from "./campaign.ts";
 import { systemClock } from "./clock.ts";
 import { Core } from "./core.ts";
 import { ManagerClosedError } from "./errors.ts";
 import { LockErrorEvent, type ManagerEvents, TypedEventTarget, WaitingEvent } from "./events.ts";
 import { inspect, type Inspection, type LockSnapshot, query } from "./inspect.ts";
 import { encodeKey } from "./keys.ts";
-import { Lock, type LockOwner } from "./lock.ts";
+import { Lock, type LockOwner, type Log } from "./lock.ts";
 import {
   type AcquireOptions,
   checkAcquireOptions,
@@ -21,6 +22,7 @@ import {
   type LockManagerOptions,
   type Want,
 } from "./options.ts";
+import { showAs } from "./plain.ts";
 import { KeyWatch } from "./watch.ts";
 import { request, type RequestCallback, type RequestOptions } from "./web_locks.ts";
 
@@ -37,11 +39,23 @@ import { request, type RequestCallback, type RequestOptions } from "./web_locks.
  * ```
  */
 export class LockManager extends TypedEventTarget<ManagerEvents> implements AsyncDisposable {
+  static {
+    showAs(LockManager.prototype, (it) => ({
+      backend: it.#core.backend.name,
+      prefix: it.#defaults.prefix,
+      clientId: it.#core.client,
+    }));
+  }
+
   readonly #core: Core;
   readonly #defaults: Defaults;
   readonly #owner: LockOwner;
+  readonly #log: Log | undefined;
   /** Those under way, and those whose lock is not over. */
   readonly #acquisitions = new Bag<Acquisition<Lock>>();
+  readonly #arrivals = new Arrivals();
+  /** Of campaigns, between two terms. */
+  readonly #rests = new Set<Pause>();
   readonly #watches = new Set<KeyWatch>();
   #closing: Promise<void> | undefined;
 
@@ -57,12 +71,14 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     }
     this.#defaults = checkManagerOptions(backend, options);
     const { clock = systemClock, random = Math.random, logger } = options;
-    this.#core = new Core(backend, { clock, random, logger });
+    const { retryFor } = this.#defaults;
+    this.#core = new Core(backend, { clock, random, retryFor, logger });
     backend.users.add(this);
     const core = this.#core;
     const { alarms } = core;
-    const { retryFor } = this.#defaults;
+    this.#log = logger && ((level, message, details) => core.log(level, message, details));
     this.#owner = {
+      log: this.#log,
       now: () => alarms.now(),
       last: () => alarms.last,
       fencing: backend.traits.fencing,
@@ -127,31 +143,61 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   ): Promise<Awaited<T>>;
   request(name: unknown, second: unknown, ...rest: unknown[]): Promise<unknown> {
     return request({
-      acquire: (name, want, wait) => this.#wanted([name], want, wait),
       check: (options) => checkAcquireOptions(this.#core.backend, this.#defaults.want, options),
+      arrive: (name) => this.#arrivals.begin([name]),
+      settled: (name) => this.#arrivals.settled(name),
+      acquire: (name, want, { wait, arrival }) => this.#wanted([name], want, wait, arrival),
+      refuseIfClosed: (name) => this.#refuseIfClosed(`run a callback under lock ${JSON.stringify(name)}`),
     }, [name, second, ...rest]);
   }
 
-  /** Who holds and who waits under this prefix, in every process, as the Web Locks specification says. */
+  /**
+   * Who holds and who waits under this prefix, in every process, as the Web Locks specification says. What
+   * this manager has asked for before is among them.
+   */
   query(): Promise<LockSnapshot> {
-    return this.#ask("query the locks", () => query(this.#core, this.#defaults.prefix));
+    return this.#ask("query the locks", async () => {
+      await this.#arrivals.settled();
+      return await query(this.#core, this.#defaults.prefix);
+    });
   }
 
   /**
    * Leader election: runs `lead` each time this process becomes the leader of `name`. Its signal aborts
    * when the term ends or `options.signal` does. Returning resigns; a loss ends the term; either way it
    * stands again, at the tail, after a short pause. Resolves once `options.signal` has aborted and the
-   * term is over; what `lead` throws rejects it.
+   * term is over; what `lead` throws rejects it. `close()` ends the term, and rejects with
+   * {@linkcode ManagerClosedError} whoever waits for the campaign; if nobody does, that is no unhandled
+   * rejection.
+   *
+   * @throws {TypeError | RangeError} for a name and options that cannot be; nothing is sent
+   * @throws {ManagerClosedError}
    */
-  async campaign(name: string, options: AcquireOptions, lead: Lead): Promise<void> {
+  campaign(name: string, lead: Lead): Promise<void>;
+  /** With options. */
+  campaign(name: string, options: AcquireOptions | undefined, lead: Lead): Promise<void>;
+  campaign(name: string, second: Lead | AcquireOptions | undefined, third?: Lead): Promise<void> {
+    const [options, lead] = typeof second === "function" ? [undefined, second] : [second, third];
+    const closed = this.#closing !== undefined;
+    const ended = this.#campaign(name, options, lead);
+    // A campaign that runs until the manager is closed is often started and never awaited.
+    return closed ? ended : heedless(ended, ManagerClosedError);
+  }
+
+  async #campaign(name: string, options: AcquireOptions = {}, lead: Lead | undefined): Promise<void> {
     checkKey(name);
-    checkCampaign(this.#core.backend, this.#defaults.want, { options, lead });
-    this.#refuseIfClosed(`campaign for ${JSON.stringify(name)}`);
+    checkCampaign(this.#core.backend, this.#defaults.want, options, lead);
+    const refuse = () => this.#refuseIfClosed(`campaign for ${JSON.stringify(name)}`);
+    refuse();
     await campaign(
       {
         acquire: (signal) => this.acquire(name, { ...options, signal }),
-        rest: (failures) => pause(this.#core.alarms, this.#core.backoff(failures + 3, 2_000)),
-        failed: (error) => this.emit("error", () => new LockErrorEvent(name, error)),
+        refuseIfClosed: refuse,
+        rest: (failures) => this.#pause(this.#core.backoff(failures + 3, 2_000)),
+        failed: (error) => {
+          this.#core.log("warn", "campaign failed, will be repeated", { key: name, error });
+          this.emit("error", () => new LockErrorEvent(name, error));
+        },
       },
       options.signal,
       lead,
@@ -214,6 +260,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     const { backend, leases } = this.#core;
     const acquisitions = this.#acquisitions.values();
     for (const one of acquisitions) one.stop(new ManagerClosedError("acquire a lock any more"));
+    for (const rest of this.#rests) rest.end();
     await Promise.all([
       ...[...this.#watches].map((watch) => watch[Symbol.asyncDispose]()),
       ...acquisitions.map(({ lock }) => lock?.[Symbol.asyncDispose]()),
@@ -238,28 +285,64 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   }
 
   /** An acquisition whose input has been checked. Rejects as soon as it is stopped. */
-  #wanted(keys: readonly string[], want: Want, wait: boolean): Promise<Lock | undefined> {
+  #wanted(
+    keys: readonly string[],
+    want: Want,
+    wait: boolean,
+    arrival: Arrival = this.#arrivals.begin(keys, want.signal),
+  ): Promise<Lock | undefined> {
     const key = keys[0]!;
     if (this.#closing !== undefined) {
+      arrival.end();
       return Promise.reject(new ManagerClosedError(`acquire lock ${JSON.stringify(key)}`));
     }
-    if (want.signal?.aborted) return Promise.reject(want.signal.reason);
+    if (want.signal?.aborted) {
+      arrival.end();
+      return Promise.reject(want.signal.reason);
+    }
     const called = this.#core.alarms.now();
     const { prefix, retryFor } = this.#defaults;
     const application = { keys: keys.map((each) => encodeKey(prefix, each)), want, wait, retryFor };
     const acquisition = new Acquisition<Lock>(this.#core, application, {
-      waiting: () => this.emit("waiting", () => new WaitingEvent(key)),
+      waiting: () => {
+        arrival.stand();
+        if (this.#log !== undefined) this.#warnOfOwn(keys);
+        this.emit("waiting", () => new WaitingEvent(key));
+      },
       failed: (error) => {
-        this.#core.log("warn", "call failed", { key, error });
+        arrival.stand();
+        this.#log?.("warn", "a call failed, it will be repeated", { key, error });
         this.emit("error", () => new LockErrorEvent(key, error));
       },
-      acquired: (parts, it) => new Lock(this.#owner, it, { keys, want, parts, called }),
+      acquired: (parts, it) => {
+        arrival.end();
+        return new Lock(this.#owner, it, { keys, want, parts, called });
+      },
       ended: (it) => {
+        arrival.end();
         if (it.lock === undefined) this.#acquisitions.delete(it);
       },
     });
     this.#acquisitions.add(acquisition);
     return acquisition.result;
+  }
+
+  /** Locks are not reentrant: who waits for what it holds itself may wait for ever, and would wonder why. */
+  #warnOfOwn(keys: readonly string[]): void {
+    for (const { lock } of this.#acquisitions.values()) {
+      const key = lock?.keys.find((key) => keys.includes(key));
+      if (key === undefined || !lock!.held) continue;
+      const what = "an acquisition waits for a lock that its own manager holds (locks are not reentrant)";
+      return this.#log?.("warn", what, { key, token: String(lock!.tokens.get(key)) });
+    }
+  }
+
+  /** A pause that ends when the manager is closed. */
+  #pause(ms: number): Pause {
+    const rest = pause(this.#core.alarms, ms);
+    this.#rests.add(rest);
+    void rest.over.then(() => this.#rests.delete(rest));
+    return rest;
   }
 
   /** A call that reads. */

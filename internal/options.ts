@@ -1,15 +1,16 @@
 import type { Backend, Mode } from "./backend.ts";
 import { checkNames, isObject } from "./checks.ts";
 import type { Clock } from "./clock.ts";
+import { meant } from "./near_misses.ts";
 
 /** What JSON can say. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /** Where a manager reports what it cannot tell any caller; `console` is one. */
 export interface Logger {
-  /** Grants, releases. */
+  /** Grants and releases. Tokens are strings. */
   debug?(message: string, details: Record<string, unknown>): void;
-  /** Failed calls that will be repeated, losses. */
+  /** Losses, failed calls that will be repeated, an acquisition that waits for a lock of its own manager. */
   warn?(message: string, details: Record<string, unknown>): void;
 }
 
@@ -25,10 +26,19 @@ export interface AcquireOptions {
   readonly renew?: boolean;
   /** Ends the waiting: the acquisition rejects with its `reason`. Without effect once acquired. */
   readonly signal?: AbortSignal;
-  /** For others to see with `inspect()` and `watch()`: JSON, at most 4 KiB. */
-  readonly metadata?: Json;
+  /**
+   * For others to see with `inspect()` and `watch()`: JSON, at most 4 KiB. `object` stands for what an `interface`
+   * describes, which TypeScript does not take for `Json`; what is in it is checked all the same.
+   */
+  readonly metadata?: Json | object;
   /** Take the lock from whoever holds it or stands before us. @default {false} */
   readonly steal?: boolean;
+  /**
+   * Milliseconds from the grant for which the key stays taken however soon the lock is released: what runs
+   * once a period does not run twice where clocks differ. The handle is over at its release all the same.
+   * It holds while the process lives, and for the ttl after that. @default {0}
+   */
+  readonly atLeast?: number;
 }
 
 /** Options of a manager. */
@@ -38,7 +48,7 @@ export interface LockManagerOptions {
   /** Default for acquisitions, in milliseconds. @default {10_000} */
   readonly ttl?: number;
   /** Default for acquisitions. */
-  readonly metadata?: Json;
+  readonly metadata?: Json | object;
   /** Milliseconds of unbroken store failure after which an acquisition rejects; 0: at once. @default {10_000} */
   readonly retryFor?: number;
   /** Where to report. */
@@ -59,13 +69,15 @@ export interface Want {
   /** JSON text. */
   readonly metadata: string | undefined;
   readonly steal: boolean;
+  /** Milliseconds. */
+  readonly atLeast: number;
 }
 
 const KEY_UNITS = 512;
 const METADATA_BYTES = 4_096;
 const DAY = 86_400_000;
 
-const ACQUIRE_OPTIONS = ["mode", "limit", "ttl", "renew", "signal", "metadata", "steal"];
+const ACQUIRE_OPTIONS = ["mode", "limit", "ttl", "renew", "signal", "metadata", "steal", "atLeast"];
 const MANAGER_OPTIONS = ["prefix", "ttl", "metadata", "retryFor", "logger", "clock", "random"];
 
 /** Checks one key. */
@@ -98,7 +110,7 @@ export interface Defaults {
 /** Checks a manager's options. */
 export function checkManagerOptions(backend: Backend, options: LockManagerOptions): Defaults {
   checkObject("a lock manager", options);
-  checkNames("a lock manager", options, MANAGER_OPTIONS);
+  checkNames("a lock manager", options, MANAGER_OPTIONS, meant);
   const { prefix = "holdfast", retryFor = 10_000, logger, clock, random } = options;
   if (typeof prefix !== "string") {
     throw new TypeError(`Expected "prefix" to be a string, got ${show(prefix)}`);
@@ -127,6 +139,7 @@ export function checkManagerOptions(backend: Backend, options: LockManagerOption
     signal: undefined,
     metadata,
     steal: false,
+    atLeast: 0,
   };
   return { prefix, retryFor, want };
 }
@@ -139,8 +152,9 @@ export function checkAcquireOptions(
 ): Want {
   if (options === undefined) return defaults;
   checkObject("an acquisition", options);
-  checkNames("an acquisition", options, ACQUIRE_OPTIONS);
-  const { mode = "exclusive", ttl = defaults.ttl, renew = true, signal, steal = false } = options;
+  checkNames("an acquisition", options, ACQUIRE_OPTIONS, meant);
+  const { mode = "exclusive", ttl = defaults.ttl, renew = true, signal, steal = false, atLeast = 0 } =
+    options;
   if (mode !== "exclusive" && mode !== "shared") {
     throw new TypeError(`Expected "mode" to be "exclusive" or "shared", got ${show(mode)}`);
   }
@@ -154,16 +168,22 @@ export function checkAcquireOptions(
   if (mode === "shared" && steal) {
     throw new TypeError('Expected "steal" only with mode "exclusive", got it with mode "shared"');
   }
+  checkNumber("atLeast", atLeast);
+  if (!(atLeast >= 0 && atLeast < Infinity)) throw outOfRange("atLeast", atLeast, "0 or more milliseconds");
+  if (!renew && atLeast > ttl) {
+    throw outOfRange("atLeast", atLeast, `at most the ttl, ${ttl}, of a lock that is not renewed`);
+  }
   const metadata = options.metadata === undefined ? defaults.metadata : toJson(options.metadata);
-  return { mode, limit, ttl, renew, signal, metadata, steal };
+  return { mode, limit, ttl, renew, signal, metadata, steal, atLeast };
 }
 
 /** Checks what a campaign is given. */
 export function checkCampaign(
   backend: Backend,
   defaults: Want,
-  { options, lead }: { readonly options: AcquireOptions; readonly lead: unknown },
-): void {
+  options: AcquireOptions,
+  lead: unknown,
+): asserts lead is (...args: never[]) => unknown {
   checkObject("a campaign", options);
   checkAcquireOptions(backend, defaults, options);
   if (typeof lead !== "function") throw new TypeError(`Expected "lead" to be a function, got ${show(lead)}`);
@@ -230,7 +250,14 @@ function isJson(value: unknown): boolean {
 
 function checkObject(of: string, options: unknown): void {
   if (isObject(options)) return;
-  throw new TypeError(`Expected the options of ${of} to be an object, got ${show(options)}`);
+  const hint = typeof options === "number"
+    ? ` (did you mean { ttl: ${options} } or { signal: AbortSignal.timeout(${options}) }?)`
+    : typeof options === "function"
+    ? " (what takes a callback is request)"
+    : typeof options === "string"
+    ? " (several keys go into an array)"
+    : "";
+  throw new TypeError(`Expected the options of ${of} to be an object, got ${show(options)}${hint}`);
 }
 
 function checkNumber(name: string, value: unknown): void {

@@ -1,8 +1,9 @@
 /** What the core does behind its callers, in virtual time: places kept, debts paid, calls given up. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { memory } from "../backends/memory.ts";
 import { LockManager } from "../mod.ts";
-import { settle, TTL, world } from "./virtual.ts";
+import { settle, TTL, VirtualClock, world } from "./virtual.ts";
 
 /** Who is there, without a trace of those whose time is up in the store. */
 async function there(locks: ReturnType<typeof world>["locks"], key: string): Promise<[string[], string[]]> {
@@ -328,5 +329,268 @@ describe("the wait for a store that is away", () => {
     });
     await clock.pass(TTL);
     await acquiring;
+  });
+});
+
+describe("one call", () => {
+  // Goes red if: a call of a long ttl lasts for as long as failed ones are repeated.
+  test("that nobody answers leaves time for another, however long the ttl", async () => {
+    for (const verb of ["lease", "attempt"]) {
+      const { clock, locks, store } = world({ ttl: 60 * TTL });
+      let silent = true;
+      store.rule = (asked) => asked === verb && silent ? (silent = false, "hang") : "pass";
+      let lock: unknown;
+      locks.acquire("k").then((granted) => lock = granted, () => {});
+      await clock.pass(0.9 * TTL);
+      assert.notEqual(lock, undefined, verb);
+    }
+  });
+
+  // Goes red if: a renewal waits for a third of the ttl, of which there are three.
+  test("of a renewal that nobody answers is soon repeated, however long the ttl", async () => {
+    const { clock, locks, store } = world({ ttl: 1_000 * TTL });
+    await locks.acquire("k");
+    let silent = true;
+    store.rule = (asked) => asked === "renew" && silent ? (silent = false, "hang") : "pass";
+    await clock.pass(334 * TTL);
+    assert.equal(store.count("renew"), 1);
+    await clock.pass(10 * TTL);
+    assert.equal(store.count("renew"), 2);
+  });
+});
+
+describe("a heartbeat", () => {
+  // Goes red if: what a renewal leaves open is asked about before the next heartbeat may come.
+  test("is not held up by the claims that the one before has left open", async () => {
+    for (const timer of ["lease", "claim"] as const) {
+      const { clock, locks, store } = world({}, { timer });
+      const lock = await locks.acquire("k");
+      await clock.pass(TTL / 3 - 50); // so that these are not lost before the lock would be
+      const open = await Promise.all(Array.from({ length: 100 }, (_, n) => locks.acquire(`open ${n}`)));
+      const ids = new Set(open.map(({ id }) => id));
+      store.omit = ({ id }) => ids.has(id);
+      store.rule = (verb) => verb === "attempt" ? "hang" : "pass";
+      await clock.pass(3 * TTL);
+      assert.ok(lock.held, timer);
+      if (timer === "claim") assert.ok(!open[0]!.held, "what nobody could prove is lost");
+    }
+  });
+
+  // Goes red if: debts are paid first.
+  test("renews before it sends anything else, and whatever becomes of that", async () => {
+    const { clock, locks, store } = world({ retryFor: 0 });
+    const kept = await locks.acquire("kept");
+    const lost = await Promise.all(Array.from({ length: 50 }, (_, n) => locks.acquire(`${n}`)));
+    store.rule = (verb) => verb === "release" ? "hang" : "pass";
+    for (const lock of lost) lock.release().catch(() => {});
+    await clock.pass(TTL / 3 + 100);
+    const calls = store.seen.length;
+    await clock.pass(TTL / 3);
+    assert.equal(store.seen[calls]!.verb, "renew");
+    await clock.pass(5 * TTL);
+    assert.ok(kept.held);
+  });
+});
+
+describe("a lease", () => {
+  // Goes red if: each lease is kept for ever.
+  test("ends when it has not been used for a while", async () => {
+    for (const timer of ["lease", "claim"] as const) {
+      const { clock, locks, store } = world({}, { timer });
+      await (await locks.acquire("k")).release();
+      await clock.pass(20_000);
+      await (await locks.acquire("k")).release();
+      await clock.pass(20_000);
+      const lock = await locks.acquire("k");
+      await clock.pass(60_000);
+      await lock.release();
+      assert.equal(store.count("close"), 0, timer);
+      await clock.pass(29_000);
+      assert.equal(store.count("close"), 0, timer);
+      await clock.pass(2_000);
+      assert.equal(store.count("close"), 1, timer);
+      const renewals = store.count("renew");
+      await clock.pass(60_000);
+      assert.equal(store.count("renew"), renewals, "nothing is sent for it any more");
+      assert.equal(clock.pending, 0, "no timer is left");
+      await (await locks.acquire("k")).release();
+      await clock.pass(20_000);
+      await (await locks.acquire("k")).release();
+      await clock.pass(29_000);
+      assert.equal(store.count("close"), 1, timer);
+      await clock.pass(2_000);
+      assert.equal(store.count("close"), 2, timer);
+      assert.equal(store.count("lease"), 2, timer);
+    }
+  });
+
+  // Goes red if: who computes the ttl has a lease for each that ever was.
+  test("ends at once if there are many, the one unused for longest first", async () => {
+    for (const timer of ["lease", "claim"] as const) {
+      const { clock, locks, store } = world({}, { timer });
+      for (let ttl = TTL; ttl < TTL + 60; ttl++) {
+        await (await locks.acquire("k", { ttl })).release();
+        await clock.pass(1);
+      }
+      assert.equal(store.count("lease") - store.count("close"), 4, timer);
+      await (await locks.acquire("k", { ttl: TTL + 59 })).release();
+      assert.equal(store.count("lease"), 60, timer);
+      const held = await Promise.all(
+        Array.from({ length: 60 }, (_, n) => locks.acquire(`${n}`, { ttl: TTL + 100 + n })),
+      );
+      await Promise.all(held.map((lock) => lock.release()));
+      await settle();
+      assert.equal(store.count("lease") - store.count("close"), 4, timer);
+    }
+  });
+});
+
+describe("several keys", () => {
+  // Goes red if: a lost lock is said to be over before what was left of it is given up.
+  test("of which one was lost are released when the others are gone", async () => {
+    const { locks, store } = world();
+    const gate = Promise.withResolvers<void>();
+    const lock = await locks.acquire(["a", "b", "c"]);
+    store.rule = (verb) => verb === "release" ? gate.promise : "pass";
+    await locks.acquire("b", { steal: true });
+    assert.equal(lock.held, false);
+    let released: boolean | undefined;
+    void lock.release().then((was) => released = was);
+    await settle();
+    assert.equal(released, undefined);
+    gate.resolve();
+    await settle();
+    assert.equal(released, false);
+    for (const key of ["a", "c"]) assert.equal(await locks.inspect(key), undefined);
+  });
+
+  // Goes red if: the first that fails ends the waiting for the others.
+  test("of which one cannot be released are released when the others are gone", async () => {
+    const { clock, locks, store } = world({ retryFor: 0 });
+    const gate = Promise.withResolvers<void>();
+    const lock = await locks.acquire(["a", "b"]);
+    store.rule = (verb, [claim]) =>
+      verb !== "release" ? "pass" : claim!.key.endsWith("a") ? "refuse" : gate.promise;
+    let over = false;
+    const releasing = lock.release().finally(() => over = true);
+    releasing.catch(() => {});
+    await clock.pass(100);
+    assert.equal(over, false);
+    gate.resolve();
+    await assert.rejects(releasing, { code: "backend" });
+    assert.equal(await locks.inspect("b"), undefined);
+    store.heal();
+    assert.equal(await lock.release(), true);
+  });
+});
+
+describe("a key that is to stay taken", () => {
+  const job = { atLeast: 5 * TTL };
+
+  test("stays so from the grant on, not from the release, and is renewed for as long", async () => {
+    for (const timer of ["lease", "claim"] as const) {
+      const { clock, locks, store } = world({}, { timer });
+      const lock = await locks.acquire("k", job);
+      await clock.pass(2 * TTL);
+      assert.equal(await lock.release(), true);
+      assert.equal(lock.held, false);
+      assert.equal(await lock.release(), true, "the answer is repeated");
+      await clock.pass(3 * TTL - 1);
+      assert.equal((await locks.inspect("k"))?.holders[0]?.id, lock.id, timer);
+      await clock.pass(1);
+      assert.equal(await locks.inspect("k"), undefined, timer);
+      const renewals = store.count("renew");
+      await clock.pass(10 * TTL);
+      if (timer === "claim") assert.equal(store.count("renew"), renewals);
+      assert.equal(store.count("close"), 1, "its lease ends in its turn");
+      assert.equal(clock.pending, 0);
+    }
+  });
+
+  // Goes red if: the deadline of a lock that is over takes its claim out of the store.
+  test("stays so through an outage that the claim survives", async () => {
+    const { clock, locks, store } = world();
+    const lock = await locks.acquire("k", job);
+    await lock.release();
+    store.rule = (verb) => verb === "renew" ? "lose" : "pass";
+    await clock.pass(2 * TTL);
+    store.heal();
+    assert.equal((await locks.inspect("k"))?.holders[0]?.id, lock.id);
+  });
+
+  // Goes red if: a failed release at the end of the time is forgotten.
+  test("is freed when the store is back, if it was away at the time", async () => {
+    const { clock, locks, store } = world();
+    await (await locks.acquire("k", job)).release();
+    store.rule = (verb) => verb === "release" ? "refuse" : "pass";
+    await clock.pass(5 * TTL);
+    store.heal();
+    await clock.pass(TTL);
+    assert.equal(await locks.inspect("k"), undefined);
+  });
+
+  // Goes red if: a lock that was lost stays, or its release says that it was not.
+  test("does not stay when its lock was lost", async () => {
+    const { clock, locks } = world();
+    const lock = await locks.acquire("k", job);
+    const thief = await locks.acquire("k", { steal: true });
+    assert.equal(await lock.release(), false);
+    await thief.release();
+    assert.equal(await locks.inspect("k"), undefined);
+    const late = await locks.acquire("k", job);
+    clock.block(2 * TTL);
+    assert.equal(await late.release(), false);
+    await settle();
+    assert.equal(await locks.inspect("k"), undefined);
+  });
+
+  test("can be stolen, and frees what nobody relies on", async () => {
+    const { clock, locks } = world();
+    await (await locks.acquire("k", job)).release();
+    await (await locks.acquire("k", { steal: true })).release();
+    assert.equal(await locks.inspect("k"), undefined);
+    await clock.pass(4 * TTL);
+    assert.equal(clock.pending, 0, "its alarm has gone with it");
+  });
+
+  // Goes red if: closing ends the lease, or goes on renewing.
+  test("is left to its ttl when the manager is closed, debts are not", async () => {
+    for (const timer of ["lease", "claim"] as const) {
+      const { clock, locks, store } = world({ retryFor: 0 }, { timer });
+      await using elsewhere = new LockManager(store, { clock });
+      const lock = await locks.acquire("k", job);
+      const held = await locks.acquire("held", job);
+      await lock.release();
+      store.rule = (verb) => verb === "attempt" ? "lose" : verb === "release" ? "refuse" : "pass";
+      await assert.rejects(locks.acquire("owed"));
+      await settle();
+      store.heal();
+      await locks.close();
+      assert.equal(await elsewhere.inspect("owed"), undefined);
+      assert.equal(held.held, false);
+      assert.equal(store.count("close"), 0);
+      for (const key of ["k", "held"]) assert.equal((await elsewhere.inspect(key))?.holders.length, 1, key);
+      await clock.pass(TTL);
+      for (const key of ["k", "held"]) assert.equal(await elsewhere.inspect(key), undefined, key);
+    }
+  });
+
+  // Goes red if: it is taken for a lock, or its heartbeat for that of one.
+  test("keeps no process alive", async () => {
+    const clock = new VirtualClock();
+    let kept = true;
+    const timer = clock.timer.bind(clock);
+    clock.timer = (ms, wake) => {
+      kept = true;
+      return { ...timer(ms, wake), ref: () => void (kept = true), unref: () => void (kept = false) };
+    };
+    const locks = new LockManager(memory({ clock }), { clock, ttl: TTL });
+    const lock = await locks.acquire("k", job);
+    assert.equal(kept, true);
+    await lock.release();
+    await clock.pass(TTL);
+    assert.equal(kept, false);
+    assert.equal((await locks.inspect("k"))?.holders.length, 1);
+    await locks.close();
   });
 });

@@ -23,7 +23,7 @@ export type Standing = Pick<Row, "key" | "seq" | "id" | "expires">;
 
 /** Where the claims of a session are entered. */
 export interface Tenure {
-  /** Which of its leases. */
+  /** Which of its leases, from 1 on. 0: of none, for a claim that stays for its ttl when the session has ended. */
   readonly lease: number;
   /** Milliseconds. */
   readonly ttl: number;
@@ -142,8 +142,9 @@ export class Claims {
     return rows(this.#file.all(sql, key, id, ...(seq === undefined ? [] : [seq])))[0];
   }
 
+  /** Those that end with the session. */
   ofSession(session: string): Row[] {
-    return rows(this.#file.all(`SELECT ${ROW} FROM claims WHERE session = ?`, session));
+    return rows(this.#file.all(`SELECT ${ROW} FROM claims WHERE session = ? AND lease > 0`, session));
   }
 
   ofLease(session: string, lease: number): Row[] {

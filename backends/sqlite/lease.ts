@@ -150,7 +150,7 @@ export class SqliteLease implements Lease, Owner {
       else if (mayEnter && !claim.wait && !holds(this.#session.ahead(key, limit, change), claim)) {
         return CONTENDED;
       }
-      if (mayEnter) own = claims.enter(claim, { lease: this.#number, ttl: this.ttl });
+      if (mayEnter) own = claims.enter(claim, { lease: claim.outlives ? 0 : this.#number, ttl: this.ttl });
     } else own = claims.extend(own, this.ttl);
     if (own === undefined) {
       after.push(() => this.#forget(claim));

@@ -27,6 +27,7 @@ import { fifo } from "./cases/fifo.ts";
 import { input } from "./cases/input.ts";
 import { inspecting } from "./cases/inspecting.ts";
 import { keys } from "./cases/keys.ts";
+import { lingering } from "./cases/lingering.ts";
 import { loss } from "./cases/loss.ts";
 import { metadata } from "./cases/metadata.ts";
 import { partition } from "./cases/partition.ts";
@@ -80,6 +81,7 @@ const GROUPS: readonly Group[] = [
   events,
   keys,
   input,
+  lingering,
   closing,
 ];
 

@@ -162,7 +162,25 @@ export const mutants: readonly Mutant[] = [
   {
     name: "of several keys, only the lost one is given up",
     file: "internal/lock.ts",
-    find: "for (const { lease, kept } of this.#parts) if (!kept.over) void lease.withdraw(kept);",
+    find: "this.#rest = Promise.all(left.map(({ lease, kept }) => lease.withdraw(kept)));",
+    replace: "{}",
+  },
+  {
+    name: "a key that is to stay taken is given up with its lock",
+    file: "internal/lock.ts",
+    find: "const stays = this.#lasted < this.#want.atLeast;",
+    replace: "const stays = false;",
+  },
+  {
+    name: "a key that is to stay taken is not renewed",
+    file: LEASE,
+    find: "const stays = this.enter(kept.claim, true);",
+    replace: 'const stays = this.enter({ ...kept.claim, progress: "unsure" }, true);',
+  },
+  {
+    name: "a key that is to stay taken is never given up",
+    file: LEASE,
+    find: "        void this.withdraw(stays);\n",
     replace: "",
   },
   {

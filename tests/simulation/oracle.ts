@@ -20,6 +20,9 @@ const { get: flag } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, "ab
 /** How soon, without faults, a grant reaches its waiter. Milliseconds. */
 const PROMPT = 250;
 
+/** Milliseconds by which a time may seem to pass sooner: too little to tell a suspension, but counted. */
+const BLUR = 50;
+
 /** More claims of one process within a second than its operations can explain. */
 const HAMMERING = 60;
 
@@ -40,6 +43,8 @@ export class Oracle implements Witness {
   /** How often a process entered a queue in this second. */
   readonly #entering = new Map<SimProcess, { second: number; times: number }>();
   readonly #withdrawn = new Set<string>();
+  /** Until when a claim is to stay, unless its lock is lost. */
+  readonly #staying = new Map<string, { process: SimProcess; signal: AbortSignal; until: number }>();
   readonly #names = new Map<string, string>();
   /** From when on nothing is allowed to be late or lost. */
   calmSince = Infinity;
@@ -97,6 +102,7 @@ export class Oracle implements Witness {
 
   left(entry: Entry, why: LossReason | "released"): void {
     this.#world.note("store", `${this.show(entry)} leaves: ${why}`);
+    if (why === "released") this.#mayLeave(entry);
     if (why === "stolen" || why === "revoked") this.#evicted.set(entry.id, this.#world.now);
     else if (why === "expired" && this.#calm(entry.entered)) {
       this.#world.fail("nothing expires without a fault", this.show(entry));
@@ -113,7 +119,7 @@ export class Oracle implements Witness {
   };
 
   /** Somebody has a lock. */
-  acquired(process: SimProcess, lock: Lock): void {
+  acquired(process: SimProcess, lock: Lock, atLeast: number): void {
     const { signal, ttl } = lock;
     for (const [key, token] of lock.tokens) {
       const encoded = `holdfast/${key}`;
@@ -124,11 +130,27 @@ export class Oracle implements Witness {
       }
       const { id, granted, entered } = grant;
       this.#beliefs.push({ process, lock, signal, key: encoded, id, ttl });
+      this.#staying.set(id, { process, signal, until: granted + 0.994 * atLeast - BLUR });
       if (this.#calm(entered) && lock.keys.length === 1 && this.#world.now - granted > PROMPT) {
         const after = Math.round(this.#world.now - granted);
         this.#world.fail("a waiter is woken", `${this.show(grant)} learns of its grant after ${after} ms`);
       }
     }
+  }
+
+  /** Whether its key need not stay taken for longer. */
+  #mayLeave(entry: Entry): void {
+    const stays = this.#staying.get(entry.id);
+    if (stays === undefined || this.#world.now >= stays.until) return;
+    const { process, signal, until } = stays;
+    const lost = flag!.call(signal) && signal.reason.code === "lost";
+    // To a clock that is put forward it may seem that the time is over.
+    if (lost || process.advanced) return;
+    const early = Math.round(until - this.#world.now);
+    this.#world.fail(
+      "a key stays taken for as long as was asked",
+      `${this.show(entry)} leaves ${early} ms too early`,
+    );
   }
 
   /** Who is refused time and again has to wait a little in between. */

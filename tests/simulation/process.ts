@@ -42,6 +42,8 @@ export class SimProcess {
   readonly clock: Clock;
   /** Killed: nothing of it ever runs again. */
   dead = false;
+  /** Its wall clock was put forward at some time, which to the core looks like a suspension. */
+  advanced = false;
   /** Timers that are set and keep it alive. */
   timers = 0;
   frozen: Freeze | undefined;
@@ -135,6 +137,7 @@ export class SimProcess {
     if (ms < 0 && hides) return;
     this.#wallStep += ms;
     if (ms < 0) this.#setBack = now;
+    else this.advanced = true;
   }
 
   #monotonic(): number {

@@ -30,6 +30,11 @@ export async function run(schedule: Schedule, remember = false): Promise<Report>
   return simulation.report();
 }
 
+/** Milliseconds for which an action has its keys taken at least. */
+function stays(action: Action): number {
+  return action.do === "acquire" ? action.operation.options.atLeast ?? 0 : 0;
+}
+
 class Simulation {
   readonly #schedule: Schedule;
   readonly #world: World;
@@ -74,10 +79,14 @@ class Simulation {
     await world.run(world.now + 1);
     const longest = Math.max(
       0,
-      ...actions.map((each) => each.do === "acquire" ? each.operation.options.ttl! : 0),
+      ...actions.map((each) =>
+        each.do === "acquire" ? Math.max(each.operation.options.ttl!, stays(each)) : 0
+      ),
     );
-    const patience =
-      actions.reduce((sum, each) => each.do === "acquire" ? sum + each.operation.hold : sum, 0) +
+    const patience = actions.reduce(
+      (sum, each) => each.do === "acquire" ? sum + Math.max(each.operation.hold, stays(each)) : sum,
+      0,
+    ) +
       noise.slowest + retryFor + store.late + 10 * (longest + 1_000);
     await this.#until(() => open.size === 0, patience, "every waiter is served");
     // What is still under way, from the time of faults, arrives; what nobody holds has expired.
@@ -86,12 +95,12 @@ class Simulation {
     this.#oracle.calmSince = world.now;
     for (const action of after) world.at(world.now + action.at, () => this.#act(action, true));
     const holds = after.reduce(
-      (sum, each) => each.do === "acquire" ? sum + each.operation.hold + 500 : sum,
+      (sum, each) => each.do === "acquire" ? sum + Math.max(each.operation.hold, stays(each)) + 500 : sum,
       0,
     );
     await world.run(world.now + 3_000);
     await this.#until(() => open.size === 0, holds, "every waiter is served");
-    await world.run(world.now + 1_000);
+    await world.run(world.now + 1_000 + 1.02 * Math.max(0, ...after.map(stays)));
     this.#leftovers();
     await this.#end();
   }

@@ -53,7 +53,7 @@ export function schedule(seed: number): Schedule {
   const calm = random.between(8, 45) * SECOND;
   const count = random.whole(2, 4);
   const keys = ["a", "b", "c"].slice(0, random.pick([1, 1, 2, 3]));
-  const context = { random, count, keys, calm, ttls: ttls(kind, random) };
+  const context = { random, count, keys, calm, ttls: ttls(kind, random), stays: random.fork("stays") };
   const actions = [
     ...Array.from({ length: random.whole(3, 22) }, () => acquisition(context)),
     ...Array.from({ length: random.whole(0, 7) }, () => fault(context, kind)),
@@ -103,6 +103,8 @@ interface Context {
   readonly keys: readonly string[];
   readonly calm: number;
   readonly ttls: readonly number[];
+  /** A stream of its own, so that the seeds that once found a bug still mean what they did. */
+  readonly stays: Random;
 }
 
 /** A few of them, so that claims share leases. */
@@ -116,7 +118,7 @@ function drift(random: Random): number {
   return random.chance(0.3) ? random.pick([0.995, 1.005]) : random.between(0.995, 1.005);
 }
 
-function acquisition({ random, count, keys, calm, ttls }: Context): Action {
+function acquisition({ random, count, keys, calm, ttls, stays }: Context): Action {
   const steal = random.chance(0.06);
   const limit = steal ? 1 : random.pick([1, 1, 1, 1, 2, 3, Infinity, Infinity]);
   const wait = random.chance(0.85);
@@ -132,7 +134,7 @@ function acquisition({ random, count, keys, calm, ttls }: Context): Action {
       options: {
         ...(limit === Infinity ? { mode: "shared" } : limit > 1 ? { limit } : {}),
         ttl: random.pick(ttls),
-        ...(random.chance(0.15) && { renew: false }),
+        ...(random.chance(0.15) ? { renew: false } : stays.chance(0.1) && { atLeast: stays.low(2) * 15_000 }),
         ...(steal && { steal }),
       },
       wait,
@@ -147,7 +149,7 @@ function acquisition({ random, count, keys, calm, ttls }: Context): Action {
 }
 
 /** An acquisition of the calm time: nothing may go wrong with it. */
-function probe({ random, count, keys, ttls }: Context): Action {
+function probe({ random, count, keys, ttls, stays }: Context): Action {
   const limit = random.pick([1, 1, 1, 2, Infinity, Infinity, Infinity]);
   return {
     at: random.next() * 3_000,
@@ -158,6 +160,7 @@ function probe({ random, count, keys, ttls }: Context): Action {
       options: {
         ...(limit === Infinity ? { mode: "shared" } : limit > 1 ? { limit } : {}),
         ttl: random.pick(ttls),
+        ...(stays.chance(0.15) && { atLeast: stays.next() * 2 * Math.max(...ttls) }),
       },
       wait: random.chance(0.95),
       patience: undefined,

@@ -56,7 +56,7 @@ export function operate(
 
 /** For the history. */
 export function show({ keys, options, wait, hold, patience }: Operation): string {
-  const { mode, limit, ttl, renew, steal } = options;
+  const { mode, limit, ttl, renew, steal, atLeast } = options;
   return [
     wait ? "" : "try",
     keys.join("+"),
@@ -66,6 +66,7 @@ export function show({ keys, options, wait, hold, patience }: Operation): string
     renew === false ? "renew=false" : "",
     steal ? "steal" : "",
     `hold=${Math.round(hold)}`,
+    atLeast === undefined ? "" : `atLeast=${Math.round(atLeast)}`,
     patience === undefined ? "" : `patience=${Math.round(patience)}`,
   ].filter(Boolean).join(" ");
 }
@@ -95,7 +96,7 @@ async function run(
   if (lock === undefined) return "not available";
   const { signal } = lock;
   world.note(process.name, `has ${keys.join("+")} with token ${[...lock.tokens.values()].join("+")}`);
-  oracle.acquired(process, lock);
+  oracle.acquired(process, lock, options.atLeast ?? 0);
   // (One that is not to be renewed may have been lost while it was given its full ttl.)
   if (signal.aborted && options.renew !== false) {
     world.fail("what is acquired is held", `${process.name} is given ${keys.join("+")} after its deadline`);

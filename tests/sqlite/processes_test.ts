@@ -87,6 +87,37 @@ test("the lock of a holder that exits without releasing it is handed on at once"
   assert.ok(at - ended < SOON, `after ${at - ended} ms`);
 });
 
+// Red if: the end of its process frees a key that is to stay taken, or its ttl does not.
+test("a key that is to stay taken outlives its process, by its ttl", async () => {
+  await using scene = new Scene();
+  await using heir = await Child.start(scene.path);
+  for (const end of ["exit", "close", "kill"]) {
+    await using holder = await Child.start(scene.path);
+    await holder.does("acquire", "plain", LONG);
+    await holder.does("acquire", "held", { ...LONG, atLeast: 1 });
+    await holder.does("acquire", "released", { ...LONG, atLeast: LONG.ttl });
+    await holder.does("release", "released");
+    await holder.does("acquire", "short", { ...SHORT, atLeast: LONG.ttl });
+    await holder.does("release", "short");
+    const short = heir.does("acquire", "short", LONG);
+    await heir.hears("waiting");
+    if (end === "kill") holder.signal("SIGKILL");
+    else await holder.does(end).catch(() => {});
+    holder.leave();
+    await holder.ended;
+    await heir.does("acquire", "plain", LONG);
+    await heir.does("release", "plain");
+    if (end !== "close") assert.equal((await heir.does("tryAcquire", "held")).held, false, end);
+    assert.equal((await heir.does("tryAcquire", "released")).held, false, end);
+    await short;
+    await heir.does("release", "short");
+    for (const key of ["held", "released"]) {
+      await heir.does("acquire", key, { ...LONG, steal: true });
+      await heir.does("release", key);
+    }
+  }
+});
+
 // Red if: tryAcquire does not ask whether those ahead of it have ended.
 test("a lock whose holder was killed is free for one that does not wait", async () => {
   await using scene = new Scene();
