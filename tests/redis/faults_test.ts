@@ -35,11 +35,13 @@ test("CLIENT PAUSE shorter than the ttl costs nothing; longer, the holder knows 
   const lock = await locks.acquire("k", { ttl: 6_000 });
   const brief = await locks.acquire("brief", { ttl: 600 });
   const lost = next(brief, "lost");
-  const paused = performance.now();
+  await using others = new LockManager(redis(server.url));
+  await (await others.acquire("warm")).release();
   await server.cli("client", "pause", "1500", "all");
+  const successor = await others.acquire("brief");
+  assert.ok(brief.signal.aborted, "before the server could give it to another");
+  assert.ok(successor.token > brief.token);
   await lost;
-  assert.ok(performance.now() - paused < 650, "before the server could give it to another");
-  await sleep(1_600 - (performance.now() - paused));
   await lock.renew();
   assert.ok(lock.held);
 });
@@ -199,7 +201,7 @@ test("calls reject at once when the connection breaks, and the next one connects
   proxy.heal();
   proxy.reset();
   await assert.rejects(hanging);
-  assert.ok(performance.now() - started < 1_000);
+  assert.ok(performance.now() - started < CALL.timeout, "not by its time limit");
   assert.equal((await lease.renew([entered(one)], CALL)).get(one.id)?.state, "granted");
 });
 
