@@ -44,6 +44,7 @@ export {
 export {
   AcquiredEvent,
   type Listener,
+  type ListenerOptions,
   LockedEvent,
   LockErrorEvent,
   LockEvent,

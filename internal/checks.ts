@@ -1,4 +1,5 @@
 /** What options are checked with. No value is in an error of these: it may be a secret. */
+import { closest } from "./near_misses.ts";
 
 /** What a value is. */
 export type Kind = "string" | "number" | "boolean" | "function" | "object" | "array";
@@ -7,15 +8,26 @@ export type Kind = "string" | "number" | "boolean" | "function" | "object" | "ar
 export type Kinds<Options extends object> = Readonly<Record<keyof Options & string, readonly Kind[]>>;
 
 /**
- * Checks that there are no options but these.
+ * Checks that there are no options but these. `hint`: what somebody may have meant by another one.
  *
  * @throws {TypeError}
  */
-export function checkNames(of: string, options: object, known: readonly string[]): void {
+export function checkNames(
+  of: string,
+  options: object,
+  known: readonly string[],
+  hint: (name: string, value: unknown, known: readonly string[]) => string | undefined = closestTo,
+): void {
   for (const name in options) {
     if (known.includes(name)) continue;
-    throw new TypeError(`Unknown option "${name}" of ${of}: expected ${known.join(", ")}`);
+    const meant = hint(name, (options as Record<string, unknown>)[name], known);
+    const said = `Unknown option ${JSON.stringify(name)} of ${of}${meant === undefined ? "" : ` (${meant})`}`;
+    throw new TypeError(`${said}: expected ${known.join(", ")}`);
   }
+}
+
+function closestTo(name: string, _: unknown, known: readonly string[]): string | undefined {
+  return closest(name, known);
 }
 
 /**

@@ -1,4 +1,6 @@
 import type { LossReason } from "./backend.ts";
+import type { Json } from "./options.ts";
+import { plainError } from "./plain.ts";
 
 /** Base of every error this package makes. Bad input is a `TypeError` or `RangeError` instead. */
 export class LockError extends Error {
@@ -11,6 +13,11 @@ export class LockError extends Error {
   constructor(code: LockError["code"], message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+
+  /** For `JSON.stringify`: also the message and the causes, each by name, code and message. */
+  toJSON(): Json {
+    return plainError(this);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { LossReason } from "./backend.ts";
 import type { Json } from "./options.ts";
+import { plainFields, showAs } from "./plain.ts";
 
 /** Something happened to a lock. */
 export class LockEvent extends Event {
@@ -11,7 +12,20 @@ export class LockEvent extends Event {
     super(type);
     this.key = key;
   }
+
+  /** For `JSON.stringify`: its type and fields, the token as a string, an error by name, code and message. */
+  toJSON(): Json {
+    return plainFields(Object.entries(fields(this)));
+  }
 }
+
+/** Without what the platforms add to every event, some of them under symbols. */
+function fields(event: LockEvent): object {
+  const own = Object.entries(event).filter(([name]) => name !== "type" && name !== "isTrusted");
+  return { type: event.type, ...Object.fromEntries(own) };
+}
+
+showAs(LockEvent.prototype, fields);
 
 /** "waiting": somebody else holds the lock, and the acquisition has taken its place in the queue. */
 export class WaitingEvent extends LockEvent {
@@ -164,8 +178,22 @@ export interface WatchEvents {
   error: LockErrorEvent;
 }
 
+/** As the platform's `AddEventListenerOptions`, which not every set of types has. */
+export interface ListenerOptions {
+  /** Without meaning here: nothing is above a lock. */
+  readonly capture?: boolean;
+  /** It is heard once. */
+  readonly once?: boolean;
+  /** Without meaning here: nothing can be prevented. */
+  readonly passive?: boolean;
+  /** It is removed when this aborts. */
+  readonly signal?: AbortSignal;
+}
+
 /** A listener, as a function or an object. */
 export type Listener<E extends Event> = ((event: E) => unknown) | { handleEvent(event: E): unknown };
+
+type PlatformListener = Parameters<EventTarget["addEventListener"]>[1];
 
 /**
  * An `EventTarget` that knows its events' types, and whether anybody has ever listened to one: an
@@ -178,19 +206,19 @@ export class TypedEventTarget<Events extends object> extends EventTarget {
   override addEventListener<T extends keyof Events & string>(
     type: T,
     listener: Listener<Events[T] & Event> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void {
     (this.#heard ??= new Set()).add(type);
-    super.addEventListener(type, listener as EventListener | null, options);
+    super.addEventListener(type, listener as PlatformListener, options);
   }
 
   /** As the platform's. */
   override removeEventListener<T extends keyof Events & string>(
     type: T,
     listener: Listener<Events[T] & Event> | null,
-    options?: boolean | EventListenerOptions,
+    options?: boolean | Pick<ListenerOptions, "capture">,
   ): void {
-    super.removeEventListener(type, listener as EventListener | null, options);
+    super.removeEventListener(type, listener as PlatformListener, options);
   }
 
   /** Dispatches what `make` makes, if anybody ever listened to `type`. A listener's fault stays its own. */

@@ -3,6 +3,7 @@ import { ask } from "./calls.ts";
 import type { Core } from "./core.ts";
 import { decodeKey, encodeKey, encodePart } from "./keys.ts";
 import type { Json } from "./options.ts";
+import { plainFields } from "./plain.ts";
 
 /** One claim, as anybody may see it. */
 export interface Standing {
@@ -18,6 +19,8 @@ export interface Standing {
   readonly token?: bigint;
   /** Milliseconds until the store drops it unless it is renewed, where the store tells. */
   readonly remaining?: number;
+  /** For `JSON.stringify`: the token as a string, the limit of a shared claim left out. */
+  toJSON(): Json;
 }
 
 /** The queue of one key. */
@@ -28,7 +31,7 @@ export interface Inspection {
   readonly holders: readonly Standing[];
   /** Who waits, in queue order. */
   readonly waiters: readonly Standing[];
-  /** For `JSON.stringify`: tokens as strings, the limit of shared claims left out. */
+  /** For `JSON.stringify`: tokens as strings, the limits of shared claims left out. */
   toJSON(): Json;
 }
 
@@ -61,12 +64,7 @@ export async function inspect(core: Core, prefix: string, key: string): Promise<
   if (entries.length === 0) return undefined;
   const holders = entries.filter(({ held }) => held).map(standing);
   const waiters = entries.filter(({ held }) => !held).map(standing);
-  return {
-    key,
-    holders,
-    waiters,
-    toJSON: () => ({ key, holders: holders.map(plain), waiters: waiters.map(plain) }),
-  };
+  return stringifiable({ key, holders, waiters });
 }
 
 /** One claim, as Web Locks shows it. */
@@ -101,23 +99,18 @@ function info({ key, mode, client }: Entry): LockInfo {
 }
 
 function standing({ id, mode, limit, metadata, token, remaining }: Entry): Standing {
-  return {
+  return stringifiable({
     id,
     mode,
     limit,
     metadata: parseMetadata(metadata),
     ...(token !== undefined && { token }),
     ...(remaining !== undefined && { remaining }),
-  };
+  });
 }
 
-function plain({ id, mode, limit, metadata, token, remaining }: Standing): Json {
-  return {
-    id,
-    mode,
-    ...(Number.isFinite(limit) && { limit }),
-    ...(metadata !== undefined && { metadata }),
-    ...(token !== undefined && { token: String(token) }),
-    ...(remaining !== undefined && { remaining }),
-  };
+/** Adds `toJSON`, unseen by the console and by who compares. */
+function stringifiable<T extends object>(it: T): T & { toJSON(): Json } {
+  const toJSON = { value: () => plainFields(Object.entries(it)), configurable: true };
+  return Object.defineProperty(it, "toJSON", toJSON) as T & { toJSON(): Json };
 }

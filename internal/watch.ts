@@ -3,11 +3,15 @@ import { ask, pause, unknownOutcome } from "./calls.ts";
 import type { Core } from "./core.ts";
 import { LockedEvent, LockErrorEvent, TypedEventTarget, UnlockedEvent, type WatchEvents } from "./events.ts";
 import { list, parseMetadata } from "./inspect.ts";
+import { showAs } from "./plain.ts";
 
 /**
  * Watches one key. The store says that something may have changed; what it was, comparing the holders
  * before and after tells. So a hold may be too short to be seen, but none that lasts is missed, and the
  * end of one by expiry is found when its time has run out.
+ *
+ * A failure is an "error" event, and it goes on when the store is back. One that waiting does not mend (its error
+ * is not `retryable`) is told once, and ends the watch.
  *
  * All it does is done in the background, once it stands: it does not keep the process alive.
  */
@@ -16,7 +20,7 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
   readonly key: string;
   /**
    * Resolves once it stands: from then on every change is seen. Rejects if it is disposed of before, or with the
-   * `BackendError` of a store that refuses it for good, which ends it.
+   * `BackendError` of a store that refuses it for good.
    */
   readonly ready: Promise<void>;
   readonly #core: Core;
@@ -44,6 +48,7 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
     this.ready.catch(() => {});
     this.#run = this.#watch(ready.resolve).then((refusal) => {
       ready.reject(refusal ?? new DOMException("The watch was disposed of before it stood", "AbortError"));
+      if (refusal !== undefined) this.#ended();
     });
   }
 
@@ -81,8 +86,10 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
       } catch (error) {
         if (this.#stopped) return;
         const failure = unknownOutcome(`watch ${JSON.stringify(this.key)}`, error);
+        const what = failure.retryable ? "a watch failed, it will be repeated" : "a watch ended";
+        this.#core.log("warn", what, { key: this.key, error: failure });
         this.emit("error", () => new LockErrorEvent(this.key, failure));
-        if (!this.#background && !failure.retryable) return failure;
+        if (!failure.retryable) return failure;
         await this.#rest(this.#core.backoff(failures++, 1_000));
       }
     }
@@ -143,3 +150,5 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
     this.#wake = undefined;
   }
 }
+
+showAs(KeyWatch.prototype, ({ key }) => ({ key }));

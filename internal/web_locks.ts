@@ -1,22 +1,13 @@
+import type { Arrival } from "./arrivals.ts";
 import type { Mode } from "./backend.ts";
 import { LockLostError } from "./errors.ts";
 import type { Lock } from "./lock.ts";
-import type { AcquireOptions, Json, Want } from "./options.ts";
+import type { AcquireOptions, Want } from "./options.ts";
 
 /** Options of `request()`: those of the Web Locks specification, and what a distributed lock needs. */
-export interface RequestOptions {
-  /** One holder, or any number of readers. @default {"exclusive"} */
-  readonly mode?: Mode;
+export interface RequestOptions extends AcquireOptions {
   /** Do not wait: the callback is given `null` if the lock is not to be had at once. @default {false} */
   readonly ifAvailable?: boolean;
-  /** Take the lock from its holders. @default {false} */
-  readonly steal?: boolean;
-  /** Ends the waiting. */
-  readonly signal?: AbortSignal;
-  /** As in {@linkcode AcquireOptions.ttl}. */
-  readonly ttl?: number;
-  /** As in {@linkcode AcquireOptions.metadata}. */
-  readonly metadata?: Json;
 }
 
 /** Runs while the lock is held. */
@@ -24,16 +15,22 @@ export type RequestCallback<L, T> = (lock: L) => T;
 
 /** What `request()` needs of its manager. */
 export interface Requester {
-  /** For a checked name and checked options. */
-  acquire(name: string, want: Want, wait: boolean): Promise<Lock | undefined>;
   /** Fills in the manager's defaults. */
   check(options: AcquireOptions): Want;
+  /** Lets everybody who comes later know of a request that is not sent yet. */
+  arrive(name: string): Arrival;
+  /** Resolves once the store has heard of every request for the name that is here now. */
+  settled(name: string): Promise<unknown> | undefined;
+  /** For a checked name and checked options. */
+  acquire(name: string, want: Want, options: { wait: boolean; arrival?: Arrival }): Promise<Lock | undefined>;
+  /** @throws {ManagerClosedError} once it is being closed */
+  refuseIfClosed(name: string): void;
 }
 
 /** `request(name, callback)` and `request(name, options, callback)`, by the specification's steps. */
 export async function request(manager: Requester, args: unknown[]): Promise<unknown> {
-  const { name, options, callback } = convert(args);
-  const { mode, ifAvailable, steal, signal } = options;
+  const { name, ifAvailable, options, callback } = convert(args);
+  const { mode, steal, signal } = options;
   if (name.startsWith("-")) throw notSupported("a name may not start with '-'");
   if (steal && ifAvailable) throw notSupported("'steal' and 'ifAvailable' cannot be used together");
   if (steal && mode !== "exclusive") throw notSupported("'steal' is for exclusive locks only");
@@ -41,20 +38,28 @@ export async function request(manager: Requester, args: unknown[]): Promise<unkn
     throw notSupported("'signal' cannot be used with 'steal' or 'ifAvailable'");
   }
   signal?.throwIfAborted();
-  const { ttl, metadata } = options;
-  const want = manager.check({
-    mode,
-    steal,
-    ...(signal !== undefined && { signal }),
-    ...(ttl !== undefined && { ttl }),
-    ...(metadata !== undefined && { metadata }),
-  });
-  const lock = await manager.acquire(name, want, !ifAvailable);
-  return lock === undefined ? await callback(null) : await hold(lock, callback);
+  const want = manager.check(options);
+  const lock = await (steal ? rob(manager, name, want) : manager.acquire(name, want, { wait: !ifAvailable }));
+  return lock === undefined ? await callback(null) : await hold(manager, lock, callback);
+}
+
+/**
+ * A thief robs who came before it: a request that would have been granted first, had the store been told by
+ * then, is a holder to the specification and no waiter.
+ */
+async function rob(manager: Requester, name: string, want: Want): Promise<Lock | undefined> {
+  const before = manager.settled(name);
+  const arrival = manager.arrive(name);
+  if (before !== undefined) await before;
+  return await manager.acquire(name, want, { wait: true, arrival });
 }
 
 /** The callback under the lock; a loss rejects at once, whatever the callback is doing. */
-async function hold(lock: Lock, callback: (lock: Lock | null) => unknown): Promise<unknown> {
+async function hold(
+  manager: Requester,
+  lock: Lock,
+  callback: (lock: Lock | null) => unknown,
+): Promise<unknown> {
   const { signal } = lock;
   let ended!: () => void;
   const lost = new Promise<never>((_, reject) => {
@@ -63,8 +68,11 @@ async function hold(lock: Lock, callback: (lock: Lock | null) => unknown): Promi
   lost.catch(() => {});
   if (signal.aborted) ended();
   else signal.addEventListener("abort", ended);
-  const result = (async () => await callback(lock))();
   try {
+    // Nothing but `close()` can have released it by now.
+    manager.refuseIfClosed(lock.name);
+    if (signal.aborted && lossOf(signal) !== undefined) throw lossOf(signal);
+    const result = (async () => await callback(lock))();
     await Promise.race([result.catch(() => {}), lost]);
     // The clock may know of a loss that the event loop has not come to yet.
     if (signal.aborted && lossOf(signal) !== undefined) throw lossOf(signal);
@@ -86,7 +94,8 @@ function lossOf({ reason }: AbortSignal): unknown {
 /** The conversions that Web IDL does before the specification's first step, in its order. */
 function convert(args: unknown[]): {
   name: string;
-  options: RequestOptions & { mode: Mode; ifAvailable: boolean; steal: boolean };
+  ifAvailable: boolean;
+  options: AcquireOptions & { readonly mode: Mode; readonly steal: boolean };
   callback: (lock: Lock | null) => unknown;
 } {
   const name = `${args[0]}`;
@@ -95,7 +104,7 @@ function convert(args: unknown[]): {
   if (typeof given !== "object" && typeof given !== "function") {
     throw new TypeError("Expected options to be an object");
   }
-  const { ifAvailable, mode = "exclusive", signal, steal, ttl, metadata } = given as Record<string, unknown>;
+  const { ifAvailable, mode = "exclusive", signal, steal, ...ours } = pick(given);
   if (`${mode}` !== "exclusive" && `${mode}` !== "shared") {
     throw new TypeError(`Expected "mode" to be "exclusive" or "shared", got ${JSON.stringify(mode)}`);
   }
@@ -105,16 +114,22 @@ function convert(args: unknown[]): {
   if (typeof callback !== "function") throw new TypeError("Expected a callback function");
   return {
     name,
-    options: {
-      ifAvailable: Boolean(ifAvailable),
-      mode: `${mode}` as Mode,
-      signal,
-      steal: Boolean(steal),
-      ttl: ttl as number | undefined,
-      metadata: metadata as Json | undefined,
+    ifAvailable: Boolean(ifAvailable),
+    options: { ...ours, mode: `${mode}` as Mode, signal, steal: Boolean(steal) } as AcquireOptions & {
+      mode: Mode;
+      steal: boolean;
     },
     callback: callback as (lock: Lock | null) => unknown,
   };
+}
+
+/** The members of the dictionary, inherited ones included. Others are ignored, as everywhere on the web platform. */
+function pick(given: object): Record<string, unknown> {
+  const { atLeast, ifAvailable, limit, metadata, mode, renew, signal, steal, ttl } = given as Record<
+    string,
+    unknown
+  >;
+  return { atLeast, ifAvailable, limit, metadata, mode, renew, signal, steal, ttl };
 }
 
 function notSupported(why: string): DOMException {

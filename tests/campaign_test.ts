@@ -1,10 +1,13 @@
 /** Leader election: one leader at a time, term after term. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { memory } from "../backends/memory.ts";
 import { type BackendError, type Lock, LockLostError, LockManager, type WaitingEvent } from "../mod.ts";
 import { next } from "./conformance/actions.ts";
 import { FaultyBackend } from "./conformance/faulty.ts";
+import { world } from "./virtual.ts";
 
 /** Resolves when the signal aborts. */
 function aborted(signal: AbortSignal): Promise<unknown> {
@@ -167,8 +170,93 @@ describe("a campaign", () => {
       message: /"lead".*function, got undefined/,
     });
     await assert.rejects(campaign("job", {}, "me"), { name: "TypeError", message: /"lead".*got "me"/ });
-    await assert.rejects(campaign("job", undefined, () => {}), { name: "TypeError", message: /a campaign/ });
+    await assert.rejects(campaign("job", null, () => {}), { name: "TypeError", message: /a campaign/ });
+    await assert.rejects(campaign("job"), { name: "TypeError", message: /"lead"/ });
     assert.deepEqual((await locks.inspect("job"))?.waiters, []);
+  });
+
+  test("needs no options", async () => {
+    await using locks = new LockManager(memory());
+    const led = new Error("led");
+    const lead = () => Promise.reject(led);
+    await assert.rejects(locks.campaign("job", lead), (thrown) => thrown === led);
+    await assert.rejects(locks.campaign("job", undefined, lead), (thrown) => thrown === led);
+  });
+
+  // Goes red if: only the signal's own reason is taken for the abort, or close() waits for the next term.
+  test("and a leader that tells of the abort in any of the usual ways end with their manager", async () => {
+    const ways: ((term: Lock, signal: AbortSignal) => unknown)[] = [
+      (_, signal) => aborted(signal),
+      async (_, signal) => {
+        await aborted(signal);
+        signal.throwIfAborted();
+      },
+      (_, signal) => sleep(60_000, undefined, { signal, ref: false }), // whose AbortError is none of the platform's
+      async (term, signal) => {
+        await aborted(signal);
+        await term.renew();
+      },
+      async (_, signal) => {
+        await aborted(signal);
+        throw new Error("interrupted", { cause: signal.reason });
+      },
+      async (_, signal) => {
+        await aborted(signal);
+        throw Object.assign(new Error("aborted"), { name: "AbortError" });
+      },
+    ];
+    for (const [way, lead] of ways.entries()) {
+      const { locks } = world(); // in which no time passes between two terms
+      const leading = next(locks, "acquired");
+      const ended = assert.rejects(locks.campaign("job", lead), { name: "ManagerClosedError" }, `way ${way}`);
+      await leading;
+      await locks.close();
+      await ended;
+    }
+  });
+
+  test("that nobody waits for is no unhandled rejection when its manager is closed", async () => {
+    const unhandled: unknown[] = [];
+    const hear = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", hear);
+    for (const rival of [false, true]) {
+      const locks = new LockManager(memory());
+      if (rival) await locks.acquire("job");
+      const begun = next(locks, rival ? "waiting" : "acquired");
+      void locks.campaign("job", (_, signal) => aborted(signal));
+      await begun;
+      await locks.close();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    process.off("unhandledRejection", hear);
+    assert.deepEqual(unhandled, []);
+  });
+
+  // Goes red if: lead is called whatever has become of the term meanwhile.
+  test("does not lead a term that close() has taken between the grant and the call", async () => {
+    const locks = new LockManager(memory());
+    let closed: Promise<void> | undefined;
+    locks.addEventListener("acquired", () => void (closed = locks.close()));
+    const done = locks.campaign("job", () => assert.fail("must not lead"));
+    await assert.rejects(done, { name: "ManagerClosedError" });
+    await closed;
+
+    const others = new LockManager(memory());
+    others.addEventListener("acquired", () => queueMicrotask(() => void (closed = others.close())));
+    const undone = others.campaign("job", () => assert.fail("must not lead"));
+    await assert.rejects(undone, { name: "ManagerClosedError" });
+    await closed;
+  });
+
+  // Goes red if: close() leaves a campaign to its pause between two terms.
+  test("ends with its manager between two terms", async () => {
+    const { locks } = world();
+    const released = next(locks, "released");
+    const ended = assert.rejects(locks.campaign("job", () => {}), { name: "ManagerClosedError" });
+    await released;
+    await new Promise((resolve) => setTimeout(resolve));
+    await locks.close();
+    await ended;
   });
 
   test("ends with its manager", async () => {

@@ -69,6 +69,38 @@ test("a store's failure keeps the client's error, and says whether to try again"
   assert.deepEqual(new QuorumError("Cannot x", votes).votes, votes);
 });
 
+// Goes red if: JSON has what the client hung on its error, or throws at a BigInt.
+test("each is whole in JSON: name, code, message, what it has of its own, and the cause", () => {
+  const client = Object.assign(new Error("ECONNREFUSED", { cause: { password: "secret" } }), {
+    errno: 1n,
+    toJSON: () => "secret",
+  });
+  const error = new QuorumError("Cannot reach a majority", [{ node: "n", answer: "failed", error: client }], {
+    cause: new BackendError("Cannot reach the store", { cause: client, retryable: false }),
+  });
+  const told = { name: "Error", message: "ECONNREFUSED" };
+  assert.deepEqual(JSON.parse(JSON.stringify(error)), {
+    name: "QuorumError",
+    code: "quorum",
+    message: "Cannot reach a majority",
+    retryable: true,
+    votes: [{ node: "n", answer: "failed", error: told }],
+    cause: {
+      name: "BackendError",
+      code: "backend",
+      message: "Cannot reach the store",
+      retryable: false,
+      cause: told,
+    },
+  });
+  for (const { error, name, code } of ERRORS) {
+    const said = JSON.parse(JSON.stringify({ error })).error;
+    assert.deepEqual([said.name, said.code, said.message], [name, code, error.message]);
+  }
+  client.cause = client;
+  assert.ok(JSON.stringify(new BackendError("Cannot x", { cause: client })).length < 1_000);
+});
+
 test("a closed manager says what it refused", () => {
   assert.match(new ManagerClosedError('acquire lock "k"').message, /^Cannot acquire lock "k": .*closed/);
 });

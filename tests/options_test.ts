@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { memory } from "../backends/memory.ts";
+import { redis } from "../backends/redis.ts";
 import { LockManager } from "../mod.ts";
 import { FaultyBackend } from "./conformance/faulty.ts";
 
@@ -124,6 +125,86 @@ describe("options of an acquisition", () => {
     await locks.acquire("l", { limit: Number.MAX_SAFE_INTEGER });
     await locks.acquire("m", { metadata: { toJSON: () => "as it likes" } as Anything });
     await locks.acquire("n", { metadata: { left: undefined, kept: null } as Anything });
+  });
+});
+
+describe("an option of another library, or misspelt,", () => {
+  /** What somebody gives, and what the error names. */
+  const MEANT: readonly [Anything, RegExp][] = [
+    [{ timeout: 500 }, /signal: AbortSignal\.timeout\(500\)/],
+    [{ timeout: null }, /AbortSignal\.timeout\(/],
+    [{ timeoutMs: 500 }, /AbortSignal\.timeout\(500\)/],
+    [{ acquire_timeout: 500 }, /AbortSignal\.timeout\(500\)/],
+    [{ acquireTimeout: 500 }, /AbortSignal/],
+    [{ timout: 500 }, /AbortSignal/],
+    [{ maxWait: 500 }, /AbortSignal/],
+    [{ wait: false }, /tryAcquire/],
+    [{ blocking: false }, /tryAcquire/],
+    [{ failImmediate: true }, /tryAcquire/],
+    [{ ifAvailable: true }, /tryAcquire/],
+    [{ ttlMs: 5 }, /"ttl"/],
+    [{ TTL: 5 }, /"ttl"/],
+    [{ expiry: 5 }, /ttl is/],
+    [{ expires_in: 5 }, /ttl is/],
+    [{ lease: 5 }, /ttl is/],
+    [{ leaseTimeMillis: 5 }, /ttl is/],
+    [{ duration: 5 }, /ttl is/],
+    [{ retries: 3 }, /retryFor/],
+    [{ retryCount: 3 }, /retryFor/],
+    [{ retryDelay: 3 }, /retryFor/],
+    [{ autoRenew: false }, /renew/],
+    [{ automaticExtensionThreshold: 500 }, /renew/],
+    [{ permits: 3 }, /limit is/],
+    [{ concurrency: 3 }, /limit is/],
+    [{ shared: true }, /mode: "shared"/],
+    [{ data: "x" }, /metadata is/],
+    [{ force: true }, /steal: true/],
+    [{ lockAtLeastFor: 1 }, /atLeast is/],
+    [{ prefix: "x" }, /prefix of the manager/],
+    [{ retryFor: 1 }, /manager/],
+    [{ logger: console }, /manager/],
+    [AbortSignal.timeout(60_000), /signal is/],
+    [{ singal: AbortSignal.timeout(60_000) }, /did you mean "signal"\?/],
+    [{ Signal: AbortSignal.timeout(60_000) }, /did you mean "signal"\?/],
+    [{ metdata: 1 }, /did you mean "metadata"\?/],
+    [{ steel: true }, /did you mean "steal"\?/],
+    [{ lmit: 1 }, /did you mean "limit"\?/],
+    [{ at_least: 1 }, /did you mean "atLeast"\?/],
+    [5_000, /\{ ttl: 5000 \} or \{ signal: AbortSignal\.timeout\(5000\) \}/],
+    ["l", /array/],
+    [() => {}, /request/],
+  ];
+
+  test("is refused with what is meant", async () => {
+    await using locks = new LockManager(memory());
+    for (const [options, what] of MEANT) {
+      await refused(() => locks.acquire("k", options), [options, TypeError, what], name(options));
+    }
+    for (const [options, what] of [[{ namespace: "x" }, /prefix/], [{ host: "h" }, /backend/]] as Anything) {
+      assert.throws(() => new LockManager(memory(), options), { name: "TypeError", message: what });
+    }
+    assert.throws(() => redis({ hots: "h" } as Anything), /did you mean "host"\?/);
+  });
+
+  test("is guessed at only where it is near to something", async () => {
+    await using locks = new LockManager(memory());
+    for (const option of ["zzz", "toString", "constructor", "x", "", "frobnicate"]) {
+      const options: Anything = { [option]: 1 };
+      await assert.rejects(
+        locks.acquire("k", options),
+        /^TypeError: Unknown option "\w*" of an acquisition: expected mode, /,
+      );
+    }
+  });
+
+  test("shows no value but a number of milliseconds", async () => {
+    await using locks = new LockManager(memory());
+    for (const options of [{ timeout: "secret" }, { password: "secret" }, { url: "redis://u:secret@h" }]) {
+      await assert.rejects(
+        locks.acquire("k", options as Anything),
+        (error) => !String(error).includes("secret"),
+      );
+    }
   });
 });
 

@@ -3,7 +3,7 @@
  * Examples that name a store at its usual port get a real one there.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -33,6 +33,7 @@ const failed = [
   await step("format", ["fmt", "--check"]),
   await step("lint", ["lint"]),
   await step("types", ["check", "."]),
+  await withoutDom(),
   await step("documentation", ["doc", "--lint", ...entries]),
   await examples(),
   await step("publishing", ["publish", "--dry-run", "--allow-dirty"], {}, /warning/i),
@@ -48,6 +49,21 @@ async function examples(): Promise<boolean> {
   const preload = "--preload=tests/runner/example_hosts.ts";
   const args = ["test", "--doc", "-A", preload, "README.md", ...entries];
   return await step("examples", args, { HOLDFAST_DB: join(folder, "locks.db") });
+}
+
+/** The types again, as who has no types of the DOM sees them. Deno looks for packages beside its configuration. */
+async function withoutDom(): Promise<boolean> {
+  const path = join(ROOT, `.without_dom_${process.pid}`);
+  const lib = ["es2024", "esnext.disposable", "esnext.collection", "esnext.array"];
+  const compilerOptions = { strict: true, lib, types: ["node", `${path}.d.ts`] };
+  try {
+    writeFileSync(`${path}.json`, JSON.stringify({ nodeModulesDir: "manual", compilerOptions }));
+    // Deno has this one in a library of its own, and leaves it out of Node's types.
+    writeFileSync(`${path}.d.ts`, "declare var crypto: { randomUUID(): string };");
+    return await step("types without DOM", ["check", "--config", `${path}.json`, "tests/types/consumer.ts"]);
+  } finally {
+    for (const type of ["json", "d.ts"]) rmSync(`${path}.${type}`, { force: true });
+  }
 }
 
 /** Prints what deno says only if it fails, or says something it should not. */

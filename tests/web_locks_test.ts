@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { memory } from "../backends/memory.ts";
 import { type Lock, LockLostError, LockManager } from "../mod.ts";
+import { FaultyBackend } from "./conformance/faulty.ts";
 
 const never = () => assert.fail("the callback must not run");
 
@@ -322,13 +323,58 @@ describe("steal", () => {
     await second.done;
   });
 
-  // Goes red if: a thief that is robbed before it has heard of its grant steals again.
-  test("of thieves that ask in one breath the last one has it, and the others wait for it", async () => {
+  // Goes red if: a thief robs the store before those who came first have heard of their grants.
+  for (
+    const first of [{}, { mode: "shared" }, { steal: true }, { ifAvailable: true }, { limit: 3 }] as const
+  ) {
+    test(`in one breath with what it robs: ${JSON.stringify(first)}`, async () => {
+      await using locks = new LockManager(memory());
+      const ran: string[] = [];
+      const forever = (name: string) => () => {
+        ran.push(name);
+        return new Promise<void>(() => {});
+      };
+      const robbed = [
+        locks.request("n", first, forever("first")),
+        locks.request("n", { steal: true }, forever("second")),
+        locks.request("n", { steal: true }, forever("third")),
+      ];
+      const waiting = locks.request("n", () => "after them");
+      const last = locks.request("n", { steal: true }, (lock) => {
+        assert.deepEqual(ran, ["first", "second", "third"]);
+        return lock!.name;
+      });
+      for (const one of robbed) await assert.rejects(one, isDomException("AbortError"));
+      assert.equal(await last, "n");
+      assert.equal(await waiting, "after them");
+    });
+  }
+
+  test("in one breath with a holder and one that waits: the one has lost, the other waits on", async () => {
     await using locks = new LockManager(memory());
-    const order: number[] = [];
-    const asked = [0, 1, 2].map((n) => locks.request("n", { steal: n > 0 }, () => order.push(n)));
-    await Promise.all(asked);
-    assert.deepEqual([order[0], order.sort()], [2, [0, 1, 2]]);
+    const order: string[] = [];
+    const holder = locks.request("n", () => new Promise<void>(() => {}));
+    const waiter = locks.request("n", () => order.push("waiter"));
+    await locks.request("n", { steal: true }, () => order.push("thief"));
+    await assert.rejects(holder, isDomException("AbortError"));
+    await waiter;
+    assert.deepEqual(order, ["thief", "waiter"]);
+  });
+
+  test("of a store that is away: every one of them is told", async () => {
+    const store = new FaultyBackend(memory());
+    await using locks = new LockManager(store, { retryFor: 0 });
+    store.rule = () => "refuse";
+    const asked = [{}, { steal: true }, { steal: true }].map((options) => locks.request("n", options, never));
+    for (const one of asked) await assert.rejects(one, { name: "BackendError" });
+  });
+
+  test("of a manager that is closed meanwhile: nobody runs", async () => {
+    const locks = new LockManager(memory());
+    const asked = [{}, { steal: true }, { steal: true }].map((options) => locks.request("n", options, never));
+    const refused = asked.map((one) => assert.rejects(one, { name: "ManagerClosedError" }));
+    await locks.close();
+    await Promise.all(refused);
   });
 
   test("leaves those who wait waiting", async () => {
@@ -347,6 +393,66 @@ describe("steal", () => {
     thief.release();
     await Promise.all(waiting);
     assert.deepEqual(order.sort(), ["first", "second"]);
+  });
+});
+
+describe("what the specification does not have", () => {
+  test("limit, ttl, renew, metadata and atLeast go with a request as with an acquisition", async () => {
+    await using locks = new LockManager(memory());
+    const options = { limit: 2, ttl: 300, renew: false, metadata: { host: "a" } };
+    await locks.request("n", options, async (lock) => {
+      assert.deepEqual([lock?.limit, lock?.ttl, lock?.metadata], [2, 300, { host: "a" }]);
+      await locks.request("n", { ...options, ifAvailable: true }, (other) => assert.ok(other));
+      await locks.request(
+        "n",
+        { ...options, limit: 1, ifAvailable: true },
+        (other) => assert.equal(other, null),
+      );
+    });
+    await locks.request("n", { atLeast: 60_000 }, () => {});
+    assert.equal((await locks.query()).held.length, 1);
+  });
+
+  test("is checked as that of an acquisition", async () => {
+    await using locks = new LockManager(memory());
+    const bad: readonly [Anything, string][] = [
+      [{ mode: "shared", limit: 2 }, "TypeError"],
+      [{ limit: 0 }, "RangeError"],
+      [{ limit: "2" }, "TypeError"],
+      [{ ttl: 1 }, "RangeError"],
+      [{ ttl: "1s" }, "TypeError"],
+      [{ renew: "no" }, "TypeError"],
+      [{ metadata: 1n }, "TypeError"],
+      [{ atLeast: -1 }, "RangeError"],
+    ];
+    for (const [options, name] of bad) {
+      await assert.rejects(locks.request("n", options, never), { name }, Object.keys(options).join());
+    }
+    assert.deepEqual(await locks.query(), { held: [], pending: [] });
+  });
+});
+
+describe("close()", () => {
+  // Goes red if: the callback runs whatever has become of the lock since the grant.
+  test("that takes the lock between the grant and the callback: it does not run", async () => {
+    for (const options of [{}, { steal: true }, { ifAvailable: true }, { mode: "shared" }] as const) {
+      for (const soon of [(close: () => void) => close(), queueMicrotask]) {
+        const locks = new LockManager(memory());
+        let closed: Promise<void> | undefined;
+        locks.addEventListener("acquired", () => soon(() => void (closed = locks.close())));
+        await assert.rejects(locks.request("n", options, never), { name: "ManagerClosedError" });
+        await closed;
+      }
+    }
+  });
+
+  test("while the callback runs: the lock's signal tells it, and its result is the result", async () => {
+    const locks = new LockManager(memory());
+    const { lock, release, done } = await hold(locks, "n");
+    await locks.close();
+    assert.equal(lock.held, false);
+    release("value");
+    assert.equal(await done, "value");
   });
 });
 
@@ -410,6 +516,81 @@ describe("signal", () => {
 });
 
 describe("query", () => {
+  // Goes red if: it asks the store before what was asked for earlier has got there.
+  test("counts what was requested before it in the same turn, held or pending", async () => {
+    const store = memory();
+    await using locks = new LockManager(store);
+    await using other = new LockManager(store);
+    for (const manager of [locks, other]) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const asked = [
+        manager.request("n", () => promise),
+        manager.request("n", { mode: "shared" }, () => {}),
+        manager.request("n", () => {}),
+        manager.request("m", { mode: "shared" }, () => promise),
+      ];
+      const { held, pending } = await manager.query();
+      assert.deepEqual(held.map(({ name, mode }) => [name, mode]).sort(), [["m", "shared"], [
+        "n",
+        "exclusive",
+      ]]);
+      assert.deepEqual(pending.map(({ name, mode }) => [name, mode]), [["n", "shared"], ["n", "exclusive"]]);
+      resolve();
+      await Promise.all(asked);
+    }
+  });
+
+  test("does not count what was aborted before it, waiting or on its way", async () => {
+    await using locks = new LockManager(memory());
+    const first = await hold(locks, "n");
+    const giving = new AbortController();
+    const asked = assert.rejects(locks.request("n", { signal: giving.signal }, never));
+    await pending(locks, "n", 1);
+    giving.abort();
+    assert.deepEqual((await locks.query()).pending, []);
+    await asked;
+    const onItsWay = new AbortController();
+    const gone = assert.rejects(locks.request("n", { signal: onItsWay.signal }, never));
+    onItsWay.abort();
+    assert.deepEqual((await locks.query()).pending, []);
+    await gone;
+    first.release();
+    await first.done;
+  });
+
+  test("within a callback: the lock is held, those behind it are pending, a deadlock can be seen", async () => {
+    const store = memory();
+    await using a = new LockManager(store);
+    await using b = new LockManager(store);
+    const giving = new AbortController();
+    const { signal } = giving;
+    const one = await hold(a, "one");
+    const two = await hold(b, "two");
+    const stuck = [a.request("two", { signal }, never), b.request("one", { signal }, never)];
+    const refused = stuck.map((each) => assert.rejects(each));
+    await pending(b, "one", 1);
+    const state = await a.query();
+    const client = (list: "held" | "pending", name: string) =>
+      state[list].filter((lock) => lock.name === name).map(({ clientId }) => clientId);
+    assert.deepEqual(client("held", "one"), client("pending", "two"));
+    assert.deepEqual(client("held", "two"), client("pending", "one"));
+    giving.abort();
+    await Promise.all(refused);
+    for (const { release, done } of [one, two]) {
+      release();
+      await done;
+    }
+  });
+
+  test("of a store that is away says so, whatever is under way", async () => {
+    const store = new FaultyBackend(memory());
+    await using locks = new LockManager(store, { retryFor: 0 });
+    store.rule = () => "refuse";
+    const asked = assert.rejects(locks.request("n", never), { name: "BackendError" });
+    await assert.rejects(locks.query(), { name: "BackendError" });
+    await asked;
+  });
+
   test("nothing there", async () => {
     await using locks = new LockManager(memory());
     assert.deepEqual(await locks.query(), { held: [], pending: [] });
