@@ -21,6 +21,11 @@
  * session "web-1"        { policy = "write" }
  * ```
  *
+ * A token can be replaced while locks are held: `token` takes a function too, asked when Consul refuses
+ * the token it gave last. `namespace` and `partition` of Consul Enterprise are sent with every request;
+ * there was no Enterprise server to try them on. A locator may name one agent after the other: a silent one
+ * costs a sixth of the time that a call has, and is avoided for ten seconds.
+ *
  * Consul takes no ttl below ten seconds (nor does this: a `RangeError`), and **it ends a session as late
  * as twice its ttl after the last renewal**. A holder that dies with a ttl of ten seconds may leave its
  * lock taken for twenty; a holder that lives sees `lock.signal` abort after ten, as anywhere else.
@@ -37,17 +42,30 @@
  * - A heartbeat looks at the keys of up to 64 locks by name, and beyond that at the names of all keys
  *   below the manager's prefix: services with thousands of locks should each have a prefix of their own.
  * - Consul takes 200 connections from one address (`limits.http_max_conns_per_client`). A backend uses
- *   at most about a hundred; many processes behind one address may need that raised.
+ *   at most about a hundred, and keeps one for renewals; many processes behind one address may need more.
+ * - A proxy before Consul has to pass on `X-Consul-Index`: an answer from the KV store without it is
+ *   unknown, whatever its status, and waiters without it ask about once a second.
+ *
+ * Which names it shares with others: none, so that they do not exclude each other.
+ *
+ * | who | locks `job` at | beside Holdfast's `holdfast/job/<slot>/<limit>-<id>` |
+ * |---|---|---|
+ * | `consul lock holdfast/job`, Go's `api.Lock` | `holdfast/job/.lock` | both hold; a steal by Holdfast deletes it |
+ * | `consul lock -n=3`, Go's `api.Semaphore` | `holdfast/job/.lock`, `holdfast/job/<session>` | the same |
+ * | consul-locker of name `n`, `PUT /v1/kv/n/job?acquire=` | `n/job` | both hold |
+ *
+ * Until the last process of the old kind is gone, take both, the old lock first, and work only while you
+ * have both; then leave the old one out. Never give Holdfast a prefix below which others keep keys.
  *
  * @module
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
 import type { ConsulAddress, ConsulLocator } from "./consul/address.ts";
-import { type Bounds, ConsulApi } from "./consul/api.ts";
-import { ConsulHttp } from "./consul/http.ts";
+import { ConsulApi, type Sight } from "./consul/api.ts";
+import { follow } from "./consul/follow.ts";
+import { boundsOf, ConsulHttp } from "./consul/http.ts";
 import { ConsulLease, type Store } from "./consul/lease.ts";
-import { metadataOf, queueOf } from "./consul/names.ts";
+import { metadataOf, queueOf, scopeOf } from "./consul/names.ts";
 import { entriesOf } from "./consul/queue.ts";
 import { type ConsulClient, type ConsulOptions, type Settings, settings } from "./consul/settings.ts";
 import { Turnstile } from "./consul/turnstile.ts";
@@ -85,12 +103,6 @@ const WAIT = 60_000;
 /** Attempts and releases in flight. Consul takes 200 connections from one address, unless told otherwise. */
 const AT_ONCE = 32;
 
-/**
- * Milliseconds of rest after an answer without news. Consul answers a question about a queue that has
- * been empty for a quarter of an hour at every write to its KV store, wherever that is.
- */
-const IRRELEVANT = 200;
-
 class ConsulBackend implements Backend {
   readonly name = "consul";
   readonly traits: Traits = TRAITS;
@@ -113,37 +125,37 @@ class ConsulBackend implements Backend {
 
   async lease(request: LeaseRequest, call: Call): Promise<Lease> {
     const name = `holdfast ${request.client}`;
-    const session = await this.#store.api.createSession({ ttl: request.ttl, name, node: this.#node }, call);
+    const asked = { ttl: request.ttl, name, node: this.#node };
+    const session = await this.#store.api.createSession(asked, boundsOf(call));
     return new ConsulLease(this.#store, session, request);
   }
 
   async list(scope: string, call: Call): Promise<Entry[]> {
     const { api, root } = this.#store;
-    if (scope.endsWith("/")) return entriesOf(root, await api.tree(`${root}${scope}`, call));
+    const bounds = boundsOf(call);
+    if (scope.endsWith("/")) return entriesOf(root, await api.tree(scopeOf(root, scope), bounds));
     const answer = await api.transact([
       { Verb: "get-tree", Key: queueOf(root, scope) },
       { Verb: "get-tree", Key: metadataOf(root, scope) },
-    ], call);
+    ], bounds);
     if (!Array.isArray(answer)) throw new BackendError(`Cannot list claims: Consul refused: ${answer.why}`);
     return entriesOf(root, answer);
   }
 
   async watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
-    const queue = queueOf(this.#store.root, key);
+    const name = queueOf(this.#store.root, key);
     const stop = new AbortController();
-    const next = (index: number, bounds: Bounds): Promise<{ names: string[]; index: number }> =>
-      this.#store.api.next(queue, { index, wait: WAIT, tree: true }, bounds);
-    const follow = async (seen: { names: string[]; index: number }): Promise<void> => {
-      while (!stop.signal.aborted) {
-        const found = await next(seen.index, stop);
-        if (found.names.join() !== seen.names.join()) watcher.changed();
-        else if (found.index !== seen.index) {
-          await sleep(IRRELEVANT, undefined, { signal: stop.signal, ref: false });
-        }
+    const { api } = this.#store;
+    const report = async ({ names, index }: Sight): Promise<void> => {
+      let seen = names.join();
+      for await (const view of follow(api, { name, tree: true, index, wait: WAIT }, stop)) {
+        const found = view.names.join();
+        if (found !== seen) watcher.changed();
         seen = found;
       }
     };
-    follow(await next(0, call)).catch((error) => {
+    const first = await api.next(name, { index: 0, wait: WAIT, tree: true }, boundsOf(call));
+    report(first).catch((error) => {
       if (!stop.signal.aborted) watcher.failed(error);
     });
     return {

@@ -2,7 +2,7 @@ import { checkPort } from "../../internal/checks.ts";
 
 /** Where a Consul agent listens. */
 export interface ConsulAddress {
-  /** Name or IP address. @default {"127.0.0.1"} */
+  /** Name or IP address; of IPv6 with a zone, `fe80::1%eth0`, where the runtime takes one. @default {"127.0.0.1"} */
   readonly host?: string;
   /** Port of the HTTP API. @default {8500, or 8501 with `secure`} */
   readonly port?: number;
@@ -25,6 +25,18 @@ export interface Endpoint {
   readonly path: string;
   /** `user:password` for a proxy in front of the agent. */
   readonly auth?: string | undefined;
+}
+
+/** What tells agents apart. */
+export function nameOf({ secure, host, port }: Endpoint): string {
+  return `${secure} ${host} ${port}`;
+}
+
+/** What the query of a URL may say: parameters of Consul that every request is to bear. */
+export interface Query {
+  readonly dc?: string;
+  readonly ns?: string;
+  readonly partition?: string;
 }
 
 const AGENT = "a Consul agent";
@@ -51,8 +63,7 @@ export function endpoint(address: string | ConsulAddress, secure?: boolean): End
 
 function read(address: string, secure: boolean | undefined): Endpoint {
   const plain = !address.includes("://");
-  const url = URL.parse(plain ? `${secure ? "https" : "http"}://${address}` : address);
-  if (url === null || !/^https?:$/.test(url.protocol)) throw new TypeError(EXPECTED);
+  const [url, zone] = parse(plain ? `${secure ? "https" : "http"}://${address}` : address);
   const https = url.protocol === "https:";
   if (secure !== undefined && secure !== https) {
     throw new TypeError('Expected option "secure" to be what the URL of the Consul agent says');
@@ -60,11 +71,47 @@ function read(address: string, secure: boolean | undefined): Endpoint {
   const usual = plain ? (https ? 8501 : 8500) : (https ? 443 : 80);
   return {
     secure: https,
-    host: url.hostname.replace(/^\[|\]$/g, ""),
+    host: url.hostname.replace(/^\[|\]$/g, "") + zone,
     port: url.port === "" ? usual : checkPort(AGENT, Number(url.port)),
     path: url.pathname.replace(/\/(v1\/?)?$/, ""),
     auth: url.username === "" && url.password === "" ? undefined : credentials(url),
   };
+}
+
+/** With the zone of an IPv6 address, as in `[fe80::1%25eth0]`, which URLs of the web do not know. */
+function parse(address: string): [url: URL, zone: string] {
+  let zone = "";
+  const url = URL.parse(address.replace(
+    /^([a-z]+:\/\/(?:[^/?#@]*@)?\[[0-9a-f:.]+)%(?:25)?([\w.~-]+)(?=\])/i,
+    (_, before: string, name: string) => {
+      zone = `%${name}`;
+      return before;
+    },
+  ));
+  if (url === null || !/^https?:$/.test(url.protocol)) throw new TypeError(EXPECTED);
+  return [url, zone];
+}
+
+/**
+ * Reads what the query of a URL says.
+ *
+ * @throws {TypeError} If that is something else.
+ */
+export function queryOf(address: string): Query {
+  const at = address.indexOf("?");
+  if (at < 0) return {};
+  const query = Object.create(null) as Record<string, string>;
+  for (const [name, value] of new URLSearchParams(address.slice(at).replace(/#.*/, ""))) {
+    if (!/^(dc|ns|partition)$/.test(name) || value === "" || name in query) {
+      const option = name === "token" ? ': a token is an option, "token", and in no URL' : "";
+      throw new TypeError(
+        'Expected the query of the URL of a Consul agent to name a "dc", "ns" or "partition", once, got ' +
+          `${JSON.stringify(name.slice(0, 20))}${option}`,
+      );
+    }
+    query[name] = value;
+  }
+  return query;
 }
 
 function credentials({ username, password }: URL): string {

@@ -1,7 +1,10 @@
 import { Buffer } from "node:buffer";
 import { BackendError } from "../../internal/errors.ts";
-import type { ConsulHttp } from "./http.ts";
+import { answered, list, pairs, session, text, transaction } from "./believed.ts";
+import type { Bounds, ConsulHttp, Question } from "./http.ts";
 import type { Reply } from "./reply.ts";
+
+export type { Bounds };
 
 /** One operation on the KV store in a transaction; all of them happen, or none. */
 export type Operation =
@@ -29,17 +32,21 @@ export interface Refusal {
   readonly why: string;
 }
 
-/** What ends a call. */
-export interface Bounds {
-  readonly signal: AbortSignal;
-}
-
 /** A session as it is created. */
 export interface SessionRequest {
   readonly ttl: number;
   readonly name: string;
   readonly node: string | undefined;
 }
+
+/** What a blocking query has found. */
+export interface Sight {
+  readonly names: readonly string[];
+  readonly index: number;
+}
+
+/** Bytes that an answer about a session may have. */
+const SHORT = 1024 * 1024;
 
 /** Puts text into a value. */
 export function encodeValue(text: string): string {
@@ -51,7 +58,13 @@ export function decodeValue(value: string | null): string {
   return Buffer.from(value ?? "", "base64").toString();
 }
 
-/** The calls of Consul's HTTP API that locks need. */
+/**
+ * The calls of Consul's HTTP API that locks need.
+ *
+ * Only what Consul itself must have said is an answer: a transaction's own JSON, a session or a refusal
+ * that names the session, `X-Consul-Index` with whatever is read from the KV store. Anything else may come
+ * from a proxy, is unknown, and worth another try.
+ */
 export class ConsulApi {
   readonly #http: ConsulHttp;
 
@@ -64,155 +77,228 @@ export class ConsulApi {
    * through the log, so it is as strong as it can be; with reads alone, the leader makes sure first
    * that it still is.
    */
-  async transact(operations: readonly Operation[], { signal }: Bounds): Promise<Pair[] | Refusal> {
+  async transact(
+    operations: readonly Operation[],
+    bounds: Bounds,
+    urgent = false,
+  ): Promise<Pair[] | Refusal> {
     const reading = operations.every(({ Verb }) => Verb === "get-tree");
-    const reply = await this.#http.ask({
-      method: "PUT",
-      path: "txn",
-      ...(reading && { query: { consistent: "" } }),
-      body: operations.map((KV) => ({ KV })),
-      signal,
-    });
-    if (reply.status !== 200 && reply.status !== 409) throw refused("run a transaction", reply);
-    const { Results, Errors } = json<{
-      Results: { KV: Pair }[] | null;
-      Errors: { OpIndex: number; What: string }[] | null;
-    }>("run a transaction", reply);
-    const [error] = Errors ?? [];
-    if (error?.What.includes("Permission denied")) {
-      throw refused("run a transaction", { ...reply, status: 403, text: error.What });
-    }
-    if (error !== undefined) return { at: error.OpIndex, why: error.What };
-    return (Results ?? []).map(({ KV }) => KV);
+    return await this.#ask(
+      "run a transaction",
+      {
+        method: "PUT",
+        path: "txn",
+        ...(reading && { query: { consistent: "" } }),
+        body: operations.map((KV) => ({ KV })),
+        bounds,
+        urgent,
+      },
+      [200, 409],
+      (reply) => {
+        const answer = transaction(reply, operations);
+        if (!Array.isArray(answer) && answer.why.includes("Permission denied")) {
+          throw this.#refused("run a transaction", { ...reply, status: 403, text: answer.why });
+        }
+        return answer;
+      },
+    );
   }
 
   /** Everything below a name, read from the leader once it has made sure that it still is. */
-  async tree(name: string, { signal }: Bounds): Promise<Pair[]> {
-    const reply = await this.#http.ask({
-      method: "GET",
-      path: `kv/${encodeURIComponent(name)}`,
-      query: { recurse: "", consistent: "" },
-      signal,
-    });
-    if (reply.status === 404) return [];
-    if (reply.status !== 200) throw refused("read the queue", reply);
-    return json("read the queue", reply);
+  async tree(name: string, bounds: Bounds): Promise<Pair[]> {
+    const answer = await this.transact([{ Verb: "get-tree", Key: name }], bounds);
+    if (!Array.isArray(answer)) {
+      throw new BackendError(`Cannot read the queue: Consul refused: ${answer.why}`);
+    }
+    return answer;
   }
 
   /** The names below a name, read as `tree` does. */
-  async names(name: string, { signal }: Bounds): Promise<string[]> {
-    const reply = await this.#http.ask({
-      method: "GET",
-      path: `kv/${encodeURIComponent(name)}`,
-      query: { keys: "", consistent: "" },
-      signal,
-    });
-    if (reply.status === 404) return [];
-    if (reply.status !== 200) throw refused("read the names", reply);
-    return json("read the names", reply);
+  async names(name: string, bounds: Bounds, urgent = false): Promise<string[]> {
+    return await this.#ask(
+      "read the names",
+      {
+        method: "GET",
+        path: `kv/${name}`,
+        query: { keys: "", consistent: "" },
+        bounds,
+        urgent,
+      },
+      [200, 404],
+      (reply) => list(reply, name),
+    );
   }
 
   /**
-   * A blocking query: answers when something below the name (`tree`), or just under it, has changed
+   * A blocking query: answers when something below the name (`tree`), or the name itself, has changed
    * since `index`, or after about `wait` milliseconds. A hint: it may be behind, so it proves nothing.
    */
   async next(
     name: string,
     { index, wait, tree }: { index: number; wait: number; tree: boolean },
-    { signal }: Bounds,
-  ): Promise<{ names: string[]; index: number }> {
-    const reply = await this.#http.ask({
-      method: "GET",
-      path: `kv/${encodeURIComponent(name)}`,
-      query: {
-        // Names only, if there can be many.
-        ...(tree ? { keys: "" } : {}),
-        index: `${index}`,
-        wait: `${Math.ceil(wait)}ms`,
+    bounds: Bounds,
+  ): Promise<Sight> {
+    return await this.#ask(
+      "wait for a change",
+      {
+        method: "GET",
+        path: `kv/${name}`,
+        query: {
+          // Names only, if there can be many.
+          ...(tree ? { keys: "" } : {}),
+          index: `${index}`,
+          wait: `${Math.ceil(wait)}ms`,
+        },
+        bounds,
+        silence: wait * 1.25 + 5_000, // Consul adds up to a sixteenth of its own
       },
-      signal,
-      silence: wait * 1.25 + 5_000, // Consul adds up to a sixteenth of its own
-    });
-    if (reply.status === 404) return { names: [], index: reply.index };
-    if (reply.status !== 200) throw refused("wait for a change", reply);
-    const answer = json<string[] | Pair[]>("wait for a change", reply);
-    return { names: answer.map((one) => typeof one === "string" ? one : one.Key), index: reply.index };
+      [200, 404],
+      (reply) => ({
+        names: tree ? list(reply, name) : pairs(reply, name).map(({ Key }) => Key),
+        index: reply.index,
+      }),
+    );
   }
 
   /** Opens a session that ends by its ttl, by its owner, and by its node leaving the catalog. */
-  async createSession({ ttl, name, node }: SessionRequest, { signal }: Bounds): Promise<string> {
-    const reply = await this.#http.ask({
-      method: "PUT",
-      path: "session/create",
-      body: {
-        Name: name,
-        Node: node,
-        TTL: `${Math.ceil(ttl)}ms`,
-        Behavior: "delete",
-        LockDelay: "0s",
-        // No health check: a node that is seen as failing for a moment would end the session.
-        Checks: [],
-        NodeChecks: [],
+  async createSession({ ttl, name, node }: SessionRequest, bounds: Bounds): Promise<string> {
+    return await this.#ask(
+      "open a session",
+      {
+        method: "PUT",
+        path: "session/create",
+        body: {
+          Name: name,
+          Node: node,
+          TTL: `${Math.ceil(ttl)}ms`,
+          Behavior: "delete",
+          LockDelay: "0s",
+          // No health check: a node that is seen as failing for a moment would end the session.
+          Checks: [],
+          NodeChecks: [],
+        },
+        bounds,
+        urgent: true, // so that there is a connection for its renewals
+        largest: SHORT,
       },
-      signal,
-    });
-    if (reply.status !== 200) throw refused("open a session", reply);
-    return json<{ ID: string }>("open a session", reply).ID;
+      [200],
+      (reply) => session(reply),
+    );
   }
 
   /** Starts the session's ttl again. `false`: there is no such session any more. */
-  async renewSession(id: string, { signal }: Bounds): Promise<boolean> {
-    const reply = await this.#http.ask({ method: "PUT", path: `session/renew/${id}`, signal });
-    if (reply.status === 404) return false;
-    if (reply.status !== 200) throw refused("renew a session", reply);
-    return true;
+  async renewSession(id: string, bounds: Bounds): Promise<boolean> {
+    const renewed = await this.#ask(
+      "renew a session",
+      {
+        method: "PUT",
+        path: `session/renew/${id}`,
+        bounds,
+        urgent: true,
+        largest: SHORT,
+      },
+      [200, 404],
+      (reply) => {
+        if (reply.status === 200) return answered(reply, id);
+        // That reply has no index: what does look like it is looked into.
+        if (text(reply) === `Session id '${id}' not found`) return false;
+        throw this.#refused("renew a session", reply);
+      },
+    );
+    if (renewed || !await this.sessionExists(id, bounds)) return renewed;
+    throw new BackendError("Cannot renew a session: Consul does not find it, although it is there");
   }
 
   /** Whether there is such a session. */
-  async sessionExists(id: string, { signal }: Bounds): Promise<boolean> {
-    const path = `session/info/${id}`;
-    const reply = await this.#http.ask({ method: "GET", path, query: { consistent: "" }, signal });
-    if (reply.status !== 200) throw refused("look for a session", reply);
-    return json<unknown[]>("look for a session", reply).length > 0;
+  async sessionExists(id: string, bounds: Bounds): Promise<boolean> {
+    return await this.#ask(
+      "look for a session",
+      {
+        method: "GET",
+        path: `session/info/${id}`,
+        query: { consistent: "" },
+        bounds,
+        urgent: true,
+        largest: SHORT,
+      },
+      [200],
+      (reply) => answered(reply, id),
+    );
   }
 
   /** Ends the session, and with it all that is locked under it. */
-  async destroySession(id: string, { signal }: Bounds): Promise<void> {
-    const reply = await this.#http.ask({ method: "PUT", path: `session/destroy/${id}`, signal });
-    if (reply.status !== 200) throw refused("end a session", reply);
-  }
-}
-
-function json<T>(what: string, { text }: Reply): T {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new BackendError(
-      `Cannot ${what}: the reply is not JSON. Is there a Consul agent at this address?`,
+  async destroySession(id: string, bounds: Bounds): Promise<void> {
+    await this.#ask(
+      "end a session",
       {
-        cause,
+        method: "PUT",
+        path: `session/destroy/${id}`,
+        bounds,
+        largest: SHORT,
+      },
+      [200],
+      (reply) => {
+        if (text(reply) !== "true") throw new Error("the reply is not that of a Consul agent");
       },
     );
   }
+
+  /** Asks for an answer with one of these statuses. */
+  async #ask<T>(
+    what: string,
+    question: Omit<Question<T>, "read">,
+    statuses: readonly number[],
+    read: (reply: Reply) => T,
+  ): Promise<T> {
+    return await this.#http.ask({
+      ...question,
+      read: (reply) => {
+        if (!statuses.includes(reply.status)) throw this.#refused(what, reply);
+        try {
+          return read(reply);
+        } catch (error) {
+          if (error instanceof BackendError) throw error;
+          const said = this.#said(reply);
+          throw new BackendError(
+            `Cannot ${what}: ${error instanceof Error ? error.message : error}` +
+              `${said === "" ? "" : ` (${said})`}. Is there a Consul agent at this address?`,
+          );
+        }
+      },
+    });
+  }
+
+  /** What a refusal means, and what to do about it. */
+  #refused(what: string, reply: Reply): BackendError {
+    const { status } = reply;
+    const said = this.#said(reply) || (status === 429 ? "too many requests" : "no reason given");
+    if (status === 403 && /permission denied|acl not found|acl support disabled/i.test(said)) {
+      return new BackendError(
+        `Cannot ${what}: Consul refused the ACL token (${said}). It needs "write" on the key prefix of the ` +
+          "locks and on the sessions of the agent's node",
+        { retryable: false },
+      );
+    }
+    for (const [pattern, hint] of FINAL) {
+      if (!pattern.test(said)) continue;
+      return new BackendError(`Cannot ${what}: ${said}. ${hint}`, { retryable: false });
+    }
+    const consuls = status === 429 || status >= 500;
+    const hint = consuls ? "" : ". Is there a Consul agent at this address?";
+    return new BackendError(`Cannot ${what}: Consul answered ${status}: ${said}${hint}`);
+  }
+
+  #said(reply: Reply): string {
+    return this.#http.hide(text(reply).slice(0, 4_096)).slice(0, 200);
+  }
 }
 
-/** What a refusal means, and what to do about it. */
-function refused(what: string, { status, text }: Reply): BackendError {
-  const said = text.trim().slice(0, 200) || (status === 429 ? "too many requests" : "no reason given");
-  if (status === 403) {
-    return new BackendError(
-      `Cannot ${what}: Consul refused the ACL token (${said}). It needs "write" on the key prefix of the ` +
-        "locks and on the sessions of the agent's node",
-      { retryable: false },
-    );
-  }
-  if (/Invalid Session TTL/.test(text)) {
-    return new BackendError(
-      `Cannot ${what}: ${said}. The servers' "session_ttl_min" has been raised: ask for a longer ttl`,
-      { retryable: false },
-    );
-  }
-  const retryable = status === 429 || status >= 500;
-  const hint = retryable ? "" : ". Is there a Consul agent at this address?";
-  return new BackendError(`Cannot ${what}: Consul answered ${status}: ${said}${hint}`, { retryable });
-}
+/** Refusals of Consul's own that waiting does not mend. */
+const FINAL: [pattern: RegExp, hint: string][] = [
+  [/Invalid Session TTL/, `The servers' "session_ttl_min" has been raised: ask for a longer ttl`],
+  [/Consul Enterprise/, "Leave out what only Consul Enterprise has: namespace and partition"],
+  [
+    /invalid key name|key contains|key must not begin/i,
+    "The servers check names of keys: choose another prefix",
+  ],
+];

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import net from "node:net";
 import tls from "node:tls";
 import { type Reply, ReplyReader } from "./reply.ts";
-import type { Endpoint } from "./address.ts";
+import { type Endpoint, nameOf } from "./address.ts";
 import type { Transport } from "./settings.ts";
 
 /** A request, to be sent once. */
@@ -17,12 +17,18 @@ export interface Message {
   readonly signal: AbortSignal;
   /** Milliseconds without a byte after which the connection counts as broken. */
   readonly silence: number | undefined;
+  /** Goes over a connection that is kept for what is urgent, and never waits for others. */
+  readonly urgent: boolean;
+  /** Bytes that the body of the reply may have. */
+  readonly largest: number | undefined;
 }
 
 /** What sends requests. */
 export interface Sender {
   /** Rejects if there is no complete reply. */
   send(at: Endpoint, message: Message): Promise<Reply>;
+  /** The agent is silent: connections to it that nobody uses may be dead, except those kept for what is urgent. */
+  forget(at: Endpoint): void;
   /** Closes the connections. */
   close(): void;
 }
@@ -46,24 +52,48 @@ export class Connections implements Sender {
   send(at: Endpoint, message: Message): Promise<Reply> {
     if (message.signal.aborted) return Promise.reject(message.signal.reason);
     const text = written(at, message);
-    const name = `${at.secure} ${at.host} ${at.port}`;
-    const connection = this.#idle.get(name)?.pop() ?? this.#connect(at, name);
+    const name = nameOf(at);
+    const urgent = `${name} urgent`;
+    const idle = message.urgent
+      // Another's, before it depends on there being room for one more.
+      ? this.#take(urgent) ?? this.#take(name)
+      // Whoever needs no more than one connection has only the one that is kept.
+      : this.#take(name) ??
+        (message.silence === undefined && !this.#has(name) ? this.#take(urgent) : undefined);
+    const connection = idle ?? this.#connect(at, name);
+    if (message.urgent) connection.lane = urgent;
     return connection.ask(text, message);
+  }
+
+  forget(at: Endpoint): void {
+    for (const connection of [...this.#idle.get(nameOf(at)) ?? []]) connection.destroy(undefined);
   }
 
   close(): void {
     for (const connection of this.#open) connection.destroy(new Error("the connection was closed"));
   }
 
-  #connect(at: Endpoint, name: string): Connection {
-    let idle = this.#idle.get(name);
-    if (idle === undefined) this.#idle.set(name, idle = []);
-    const connection = new Connection(connect(at, this.#transport), {
-      free: () => void idle.push(connection),
+  #take(lane: string): Connection | undefined {
+    return this.#idle.get(lane)?.pop();
+  }
+
+  /** Whether there are any, but for those over which a question stands open. */
+  #has(lane: string): boolean {
+    return this.#open.values().some((connection) => connection.lane === lane && !connection.standing);
+  }
+
+  #connect(at: Endpoint, lane: string): Connection {
+    const connection = new Connection(connect(at, this.#transport), lane, {
+      free: () => {
+        const idle = this.#idle.get(connection.lane);
+        if (idle === undefined) this.#idle.set(connection.lane, [connection]);
+        else idle.push(connection);
+      },
       ended: () => {
         this.#open.delete(connection);
-        const at = idle.indexOf(connection);
-        if (at >= 0) idle.splice(at, 1);
+        const idle = this.#idle.get(connection.lane);
+        const at = idle?.indexOf(connection) ?? -1;
+        if (at >= 0) idle!.splice(at, 1);
       },
     });
     this.#open.add(connection);
@@ -81,11 +111,14 @@ interface Exchange {
 class Connection {
   readonly #socket: net.Socket;
   readonly #on: { free(): void; ended(): void };
+  /** What it is kept for. */
+  lane: string;
   #reader = new ReplyReader();
   #exchange: Exchange | undefined;
   #ended = false;
 
-  constructor(socket: net.Socket, on: { free(): void; ended(): void }) {
+  constructor(socket: net.Socket, lane: string, on: { free(): void; ended(): void }) {
+    this.lane = lane;
     this.#socket = socket;
     this.#on = on;
     // The core's alarms keep the process alive, while something is asked, waited for or held. Not before it
@@ -105,9 +138,15 @@ class Connection {
     });
   }
 
+  /** Whether a question stands open. */
+  get standing(): boolean {
+    return this.#exchange?.message.silence !== undefined;
+  }
+
   /** One at a time. */
   ask(text: string, message: Message): Promise<Reply> {
-    const { signal, silence } = message;
+    const { signal, silence, largest } = message;
+    this.#reader = new ReplyReader(largest);
     const { promise, resolve, reject } = Promise.withResolvers<Reply>();
     const abort = (): void => this.destroy(signal.reason);
     this.#exchange = { message, resolve, reject, abort };
@@ -135,7 +174,6 @@ class Connection {
       if (reply === undefined) return;
       const { resolve, message } = this.#settle()!;
       if (this.#reader.lasting) {
-        this.#reader = new ReplyReader();
         if (message.silence !== undefined) this.#socket.setTimeout(0);
         this.#on.free();
       } else this.destroy(undefined);
@@ -168,7 +206,9 @@ function connect({ secure, host, port }: Endpoint, transport: Transport): net.So
 /** What goes over the wire. */
 function written({ host, port, auth }: Endpoint, { method, path, text, headers }: Message): string {
   if (/[^!-~]/.test(path)) throw new Error("Cannot send a request: its path is not ASCII");
-  let head = `${method} ${path} HTTP/1.1\r\nHost: ${host.includes(":") ? `[${host}]` : host}:${port}\r\n`;
+  // A zone is of this machine, and not of the address that the server has.
+  const name = host.includes(":") ? `[${host.replace(/%.*/, "")}]` : host;
+  let head = `${method} ${path} HTTP/1.1\r\nHost: ${name}:${port}\r\n`;
   for (const [name, value] of Object.entries(headers)) head += `${name}: ${value}\r\n`;
   if (auth !== undefined) head += `Authorization: Basic ${Buffer.from(auth).toString("base64")}\r\n`;
   if (method === "PUT") head += `Content-Length: ${Buffer.byteLength(text)}\r\n`;

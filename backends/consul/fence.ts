@@ -1,3 +1,4 @@
+import { BackendError } from "../../internal/errors.ts";
 import type { Bounds, ConsulApi, Operation, Pair, Refusal } from "./api.ts";
 import { encodeValue } from "./api.ts";
 
@@ -54,7 +55,10 @@ export class Fence {
       { Verb: "lock", Key: this.#key, Session: this.#session, Value: encodeValue(crypto.randomUUID()) },
       ...operations,
     ], bounds);
-    if (!Array.isArray(answer)) throw new SessionEnded(answer.why); // nothing else can be refused
+    if (!Array.isArray(answer)) {
+      if (namesNoSession(answer)) throw new SessionEnded(answer.why);
+      throw new BackendError(`Cannot shut out what may be under way: Consul refused: ${answer.why}`);
+    }
     this.#index = Math.max(this.#index, answer[0]!.ModifyIndex);
     return answer;
   }

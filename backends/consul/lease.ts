@@ -1,7 +1,10 @@
 import type { Call, Claim, Contended, Gone, Lease, LeaseRequest, Outcome } from "../../internal/backend.ts";
 import { holders, watched } from "../../internal/queue.ts";
+import { clearTimeout, setTimeout } from "node:timers";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Bounds, ConsulApi, Pair } from "./api.ts";
 import { SessionEnded } from "./fence.ts";
+import { boundsOf } from "./http.ts";
 import { queueOf } from "./names.ts";
 import { type Place, Places } from "./places.ts";
 import { parseQueue } from "./queue.ts";
@@ -34,6 +37,8 @@ export class ConsulLease implements Lease {
   readonly #request: LeaseRequest;
   readonly #places: Places;
   readonly #tries = new Tries();
+  /** Claims that were stolen while an enter of them was unanswered, which has not been shut out yet. */
+  readonly #doubts = new Set<Place>();
   #ended = false;
 
   constructor(store: Store, session: string, request: LeaseRequest) {
@@ -53,8 +58,9 @@ export class ConsulLease implements Lease {
     if (place === undefined) return GONE;
     const ask = (how: () => Promise<Outcome>) => (): Promise<Outcome> =>
       this.#store.turnstile.pass(how, call.signal);
-    const look = ask(() => this.#look(place, call));
-    const enter = ask(() => this.#enter(claim, place, call));
+    const bounds = boundsOf(call);
+    const look = ask(() => this.#look(place, bounds));
+    const enter = ask(() => this.#enter(claim, place, bounds));
     place.attempts++;
     try {
       if (entered) return await look();
@@ -75,6 +81,7 @@ export class ConsulLease implements Lease {
     const own = place.ahead.filter(({ session }) => session === this.#session.id);
     const others = place.ahead.filter(({ session }) => session !== this.#session.id);
     const { root, waiting } = this.#store;
+    await this.#restAfterWrongHint(place, call.signal);
     const stop = new AbortController();
     const signal = AbortSignal.any([call.signal, stop.signal]);
     // Who leaves from here need not be asked after.
@@ -83,7 +90,10 @@ export class ConsulLease implements Lease {
       departures.push(waiting.untilOneGone(root, claim.key, others, { ttl: this.ttl, signal }));
     }
     try {
-      if (await Promise.race(departures)) place.ahead = []; // so that `attempt` reads the queue
+      if (await Promise.race(departures)) {
+        place.hinted = place.ahead;
+        place.ahead = []; // so that `attempt` reads the queue
+      }
     } finally {
       stop.abort();
     }
@@ -94,7 +104,8 @@ export class ConsulLease implements Lease {
     if (place === undefined || this.#ended) return false;
     place.withdrawn = true;
     try {
-      const remove = (): Promise<boolean> => this.#session.remove(place, call);
+      const bounds = boundsOf(call);
+      const remove = (): Promise<boolean> => this.#session.remove(place, bounds);
       const removed = await this.#store.turnstile.pass(remove, call.signal);
       this.#places.leave(place);
       return removed;
@@ -108,33 +119,51 @@ export class ConsulLease implements Lease {
   async renew(claims: readonly Claim[], call: Call): Promise<Map<string, Outcome>> {
     const places = claims.map(({ id }) => this.#places.get(id)).filter((place) => place !== undefined)
       .filter(({ outcome }) => outcome !== undefined);
-    const [alive, present] = await Promise.all([
-      !this.#ended && this.#session.renew(call),
-      this.#session.present(places.map(({ names }) => names.contender), call),
-    ]);
-    if (!alive) {
+    const bounds = boundsOf(call);
+    if (this.#ended || !await this.#session.renew(bounds)) {
       const gone = this.#end();
       return new Map(claims.map(({ id }) => [id, gone]));
     }
-    const absent = places.filter(({ names }) => !present.has(names.contender));
-    const gone = absent.length > 0 ? await this.#gone(absent, call) : new Map<string, Outcome>();
-    return new Map(places.map(({ id, outcome }) => [id, gone.get(id) ?? outcome!]));
+    // From here on the renewal counts, whatever becomes of the rest: what stays open is left out.
+    return await inTime(bounds, async (bounds) => {
+      const [outcomes] = await Promise.all([this.#standings(places, bounds), this.#shutOut(bounds)]);
+      return outcomes;
+    });
   }
 
   async close(call: Call): Promise<void> {
     this.#stop();
-    await this.#session.end(call);
+    await this.#session.end(boundsOf(call));
   }
 
-  async #enter(claim: Claim, place: Place, call: Call): Promise<Outcome> {
+  /** Of those claims of which it can be told. */
+  async #standings(places: readonly Place[], bounds: Bounds): Promise<Map<string, Outcome>> {
+    const outcomes = new Map<string, Outcome>();
+    try {
+      const present = await this.#session.present(places.map(({ names }) => names.contender), bounds, true);
+      const absent: Place[] = [];
+      for (const place of places) {
+        if (present.has(place.names.contender)) outcomes.set(place.id, place.outcome!);
+        else absent.push(place);
+      }
+      if (absent.length === 0) return outcomes;
+      const stolen = await this.#session.stolen(bounds);
+      for (const place of absent) outcomes.set(place.id, await this.#gone(place, stolen, bounds));
+    } catch (error) {
+      if (error instanceof SessionEnded) { for (const { id } of places) outcomes.set(id, this.#end()); }
+    }
+    return outcomes;
+  }
+
+  async #enter(claim: Claim, place: Place, bounds: Bounds): Promise<Outcome> {
     if (!claim.wait && !claim.steal && place.unanswered === 0) {
       if (this.#stands(claim)) return CONTENDED;
-      const queue = parseQueue(this.#store.root, await this.#queue(place, call));
+      const queue = parseQueue(this.#store.root, await this.#queue(place, bounds));
       if (holders([...queue, claim]) <= queue.length) return CONTENDED;
     }
-    const outcome = await this.#standing(place, await this.#session.enter(claim, place, call), call);
+    const outcome = await this.#standing(place, await this.#session.enter(claim, place, bounds), bounds);
     if (outcome.state !== "contended" || claim.wait) return outcome;
-    await this.#session.remove(place, call); // somebody was faster between the look and the enter
+    await this.#session.remove(place, bounds); // somebody was faster between the look and the enter
     this.#places.leave(place);
     return CONTENDED;
   }
@@ -147,51 +176,75 @@ export class ConsulLease implements Lease {
   }
 
   /** How a claim that has entered stands. It does not enter again. */
-  async #look(place: Place, call: Call): Promise<Outcome> {
+  async #look(place: Place, bounds: Bounds): Promise<Outcome> {
     const { contender } = place.names;
     const before = place.ahead.map(({ name }) => name);
     if (before.length > 0) {
       // As long as all of these are there, so does it wait: no need to read the whole queue.
-      const present = await this.#session.present([contender, ...before], call);
+      const present = await this.#session.present([contender, ...before], bounds);
       if (present.has(contender) && before.every((name) => present.has(name))) return CONTENDED;
     }
-    return await this.#standing(place, await this.#queue(place, call), call);
+    return await this.#standing(place, await this.#queue(place, bounds), bounds);
   }
 
   /** The rule of the queue, for one claim of it. */
-  async #standing(place: Place, pairs: readonly Pair[], call: Call): Promise<Outcome> {
+  async #standing(place: Place, pairs: readonly Pair[], bounds: Bounds): Promise<Outcome> {
     const queue = parseQueue(this.#store.root, pairs);
     const at = queue.findIndex(({ id, session }) => id === place.id && session === this.#session.id);
-    if (at < 0) return (await this.#gone([place], call)).get(place.id)!;
+    if (at < 0) return await this.#gone(place, await this.#session.stolen(bounds), bounds);
     place.ahead = watched(queue, at);
     const held = place.ahead.length === 0;
     return place.outcome = held ? { state: "granted", token: BigInt(queue[at]!.token) } : CONTENDED;
   }
 
-  async #queue({ key }: Place, call: Call): Promise<Pair[]> {
+  async #queue({ key }: Place, bounds: Bounds): Promise<Pair[]> {
     const { api, root } = this.#store;
-    return await api.tree(queueOf(root, key), call);
+    return await api.tree(queueOf(root, key), bounds);
   }
 
-  /** Somebody took these claims out. */
-  async #gone(places: readonly Place[], call: Call): Promise<Map<string, Gone>> {
-    const stolen = await this.#session.stolen(call);
-    const outcomes = new Map<string, Gone>();
-    for (const place of places) {
-      if (place.unanswered > 0) await this.#session.remove(place, call); // a late enter must not bring it back
-      this.#places.leave(place);
-      outcomes.set(place.id, { state: "gone", why: stolen.has(place.id) ? "stolen" : "revoked" });
-    }
-    return outcomes;
+  /** Somebody took this claim out: a thief, if he has said so. */
+  async #gone(place: Place, stolen: ReadonlySet<string>, bounds: Bounds): Promise<Gone> {
+    if (place.unanswered > 0) await this.#session.remove(place, bounds); // a late enter must not bring it back
+    this.#places.leave(place);
+    return { state: "gone", why: stolen.has(place.id) ? "stolen" : "revoked" };
   }
 
   #robbed(id: string): void {
     const place = this.#places.get(id);
-    if (place === undefined) return;
+    if (place === undefined || this.#doubts.has(place)) return;
     place.withdrawn = true;
     if (place.unanswered === 0) this.#places.leave(place);
-    else void this.#session.remove(place, NEVER).then(() => this.#places.leave(place), () => {});
+    else {
+      this.#doubts.add(place);
+      void this.#shutOut(NEVER);
+    }
     this.#request.lost("stolen", id);
+  }
+
+  /**
+   * Nobody asks for these claims any more, and an enter of theirs may be under way: under a session that
+   * lives on, nothing would remove what it leaves. What fails is done again with the next renewal.
+   */
+  async #shutOut(bounds: Bounds): Promise<void> {
+    for (const place of this.#doubts) {
+      try {
+        await this.#session.remove(place, bounds);
+      } catch (error) {
+        if (error instanceof SessionEnded) this.#end();
+        return;
+      }
+      this.#doubts.delete(place);
+      this.#places.leave(place);
+    }
+  }
+
+  /** What was said to have changed, and has not, would be said again at once, and for ever. */
+  async #restAfterWrongHint(place: Place, signal: AbortSignal): Promise<void> {
+    const { hinted, ahead } = place;
+    const names = new Set(ahead.map(({ name }) => name));
+    const wrong = hinted.length > 0 && hinted.every(({ name }) => names.has(name));
+    place.misled = wrong ? place.misled + 1 : 0;
+    if (wrong) await sleep(Math.min(25 * 2 ** place.misled, 1_000), undefined, { signal, ref: false });
   }
 
   /** The session is gone. */
@@ -207,5 +260,23 @@ export class ConsulLease implements Lease {
     this.#ended = true;
     this.#session.stop();
     this.#places.clear();
+    this.#doubts.clear();
+  }
+}
+
+/** Does it in most of the time there is: the answer must not come too late because a part of it hangs. */
+async function inTime<T>(
+  { signal, until = Infinity }: Bounds,
+  task: (bounds: Bounds) => Promise<T>,
+): Promise<T> {
+  const ms = (until - performance.now()) * 0.8;
+  if (ms === Infinity) return await task({ signal });
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new Error("it takes too long")), ms);
+  timer.unref();
+  try {
+    return await task({ signal: AbortSignal.any([signal, late.signal]), until: performance.now() + ms });
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -1,4 +1,5 @@
 import type { Bounds, ConsulApi } from "./api.ts";
+import { follow } from "./follow.ts";
 
 /** Milliseconds that one question may stand open. */
 const WAIT = 60_000;
@@ -48,17 +49,15 @@ export class Notices {
   }
 
   async #hear(): Promise<void> {
-    const { signal } = this.#stop;
-    for (let index = 0; !signal.aborted;) {
-      const found = await this.#api.next(this.#home, { index, wait: WAIT, tree: true }, { signal });
-      const stolen = this.#stolen(found.names);
+    const subject = { name: this.#home, tree: true, index: 0, wait: WAIT };
+    for await (const { names } of follow(this.#api, subject, this.#stop)) {
+      const stolen = this.#stolen(names);
       for (const id of stolen) this.#hearers.stolen(id);
       if (stolen.size > 0) await this.#clear(stolen);
-      if (found.names.length === stolen.size) { // not even the fence is left
-        if (!await this.#api.sessionExists(this.#session, { signal })) this.#hearers.ended();
+      if (names.length === stolen.size) { // not even the fence is left
+        if (!await this.#api.sessionExists(this.#session, this.#stop)) this.#hearers.ended();
         return;
       }
-      index = found.index;
     }
   }
 

@@ -16,6 +16,9 @@ export interface Place {
   outcome: Outcome | undefined;
   /** Whom it waits for. */
   ahead: readonly Contender[];
+  /** Of whom it was told that one has left, and how often in a row that was wrong. */
+  hinted: readonly Contender[];
+  misled: number;
   /** Attempts in progress. */
   attempts: number;
   /** Enters without an answer: they may yet arrive, at any time. */
@@ -63,6 +66,8 @@ export class Places {
       described: metadata !== undefined,
       outcome: undefined,
       ahead: [],
+      hinted: [],
+      misled: 0,
       attempts: 0,
       unanswered: 0,
       withdrawn: false,

@@ -44,7 +44,10 @@ export class Session {
       if (place.withdrawn) throw new BackendError("Cannot enter the queue: the claim has been given up");
       const operations = [fence.guard(index), ...robs, ...own, read];
       place.unanswered++;
-      const answer = await this.#api.transact(operations, bounds);
+      const answer = await this.#api.transact(operations, {
+        ...bounds,
+        doubt: () => void place.unanswered++,
+      });
       place.unanswered--; // a refused one cannot arrive any more either
       if (Array.isArray(answer)) {
         this.#notices!.listen();
@@ -62,33 +65,47 @@ export class Session {
 
   /** Takes a claim out, and makes sure that no enter of it arrives later. Whether it was there. */
   async remove({ names, described, unanswered, outcome }: Place, bounds: Bounds): Promise<boolean> {
-    const clear: Operation[] = [{ Verb: "delete-tree", Key: names.slot }];
-    if (described) clear.push({ Verb: "delete-tree", Key: names.metadataSlot });
     if (unanswered === 0) {
       if (outcome === undefined) return false; // it never entered
-      const check: Operation = { Verb: "check-session", Key: names.contender, Session: this.id };
-      const answer = await this.#api.transact([check, ...clear], bounds);
+      const operations: Operation[] = [
+        { Verb: "check-session", Key: names.contender, Session: this.id },
+        { Verb: "delete-tree", Key: names.slot },
+      ];
+      if (described) operations.push({ Verb: "delete-tree", Key: names.metadataSlot });
+      let doubted = false;
+      const answer = await this.#api.transact(operations, { ...bounds, doubt: () => void (doubted = true) });
       if (Array.isArray(answer)) return true;
-      if (answer.why.includes("doesn't exist")) return false;
+      if (answer.why.includes("doesn't exist")) return doubted; // then it was a copy of this that removed it
     }
-    const pairs = await this.#fence!.raise([{ Verb: "get-tree", Key: names.contender }, ...clear], bounds);
+    // A late copy of this must not hit the next claim in the slot, hence not the slot but the names.
+    const pairs = await this.#fence!.raise([
+      { Verb: "get-tree", Key: names.contender },
+      { Verb: "delete", Key: names.contender },
+      ...(described ? [{ Verb: "delete", Key: names.metadata } as const] : []),
+    ], bounds);
     return pairs.some(({ Key }) => Key === names.contender);
   }
 
-  /** Which of these entries are there. */
-  async present(names: readonly string[], bounds: Bounds): Promise<Set<string>> {
-    if (names.length === 0) return new Set();
+  /** Which of these entries are there. `urgent` as of a question. */
+  async present(names: readonly string[], bounds: Bounds, urgent = false): Promise<Set<string>> {
+    const present = new Set<string>();
+    let open = names;
     if (names.length > BY_NAME) {
-      const root = this.#root;
-      const prefixes = new Set(names.map((name) => prefixOf(root, name.slice(root.length))));
-      const lists = await Promise.all([...prefixes].map((prefix) => this.#api.names(prefix, bounds)));
-      return new Set(lists.flat());
+      for (const prefix of new Set(names.map((name) => prefixOf(this.#root, name)))) {
+        for (const name of await this.#api.names(prefix, bounds, urgent)) present.add(name);
+      }
+      // A list that is not whole must not cost a lock.
+      open = names.filter((name) => !present.has(name));
     }
-    const answer = await this.#api.transact(names.map((Key) => ({ Verb: "get-tree", Key })), bounds);
-    if (!Array.isArray(answer)) {
-      throw new BackendError(`Cannot look for claims: Consul refused: ${answer.why}`);
+    for (let from = 0; from < open.length; from += BY_NAME) {
+      const operations = open.slice(from, from + BY_NAME).map((Key) => ({ Verb: "get-tree", Key } as const));
+      const answer = await this.#api.transact(operations, bounds, urgent);
+      if (!Array.isArray(answer)) {
+        throw new BackendError(`Cannot look for claims: Consul refused: ${answer.why}`);
+      }
+      for (const { Key, Session } of answer) if (Session !== undefined) present.add(Key);
     }
-    return new Set(answer.filter(({ Session }) => Session !== undefined).map(({ Key }) => Key));
+    return present;
   }
 
   /** The claims that thieves say they took. */

@@ -1,6 +1,7 @@
 import type { Agent } from "node:http";
 import { checkKinds, type Kinds } from "../../internal/checks.ts";
-import { type ConsulAddress, type ConsulLocator, type Endpoint, endpoint } from "./address.ts";
+import { type ConsulAddress, type ConsulLocator, type Endpoint, endpoint, queryOf } from "./address.ts";
+import { isToken, type TokenSource } from "./token.ts";
 
 /** Options of `consul()`. */
 export interface ConsulOptions extends ConsulAddress {
@@ -12,10 +13,17 @@ export interface ConsulOptions extends ConsulAddress {
   readonly key?: string;
   /** Name that the agent's certificate must bear. @default {`host`} */
   readonly servername?: string;
-  /** ACL token. */
-  readonly token?: string;
-  /** Datacenter that keeps the locks. @default {the agent's own} */
+  /**
+   * ACL token, or a function that gives it: asked before the first request, and again whenever Consul has
+   * refused the one it gave, so that a token can be replaced while locks are held.
+   */
+  readonly token?: string | (() => string | Promise<string>);
+  /** Datacenter that keeps the locks; `?dc=` of a URL. @default {the agent's own} */
   readonly datacenter?: string;
+  /** Namespace of Consul Enterprise that keeps the locks; `?ns=` of a URL. @default {that of the token} */
+  readonly namespace?: string;
+  /** Admin partition of Consul Enterprise; `?partition=` of a URL. @default {the agent's own} */
+  readonly partition?: string;
   /** Put before every key in the KV store, for instance `"team-a/locks/"`. @default {""} */
   readonly prefix?: string;
   /**
@@ -46,11 +54,15 @@ export type Transport = Readonly<Record<string, unknown>> & { readonly agent?: A
 /** All that `consul()` was told. */
 export interface Settings {
   readonly locate: () => Promise<Endpoint>;
+  /** Whether that can name one agent after the other. */
+  readonly several: boolean;
   readonly headers: Readonly<Record<string, string>>;
+  readonly token: TokenSource | undefined;
   readonly transport: Transport;
   /** Whether they are those of a client that was handed in. */
   readonly client: boolean;
-  readonly datacenter: string | undefined;
+  /** What every request names, if anything. */
+  readonly query: Readonly<Record<string, string>> | undefined;
   readonly prefix: string;
   readonly node: string | undefined;
 }
@@ -63,8 +75,10 @@ const KINDS: Kinds<ConsulOptions> = {
   cert: ["string"],
   key: ["string"],
   servername: ["string"],
-  token: ["string"],
+  token: ["string", "function"],
   datacenter: ["string"],
+  namespace: ["string"],
+  partition: ["string"],
   prefix: ["string"],
   node: ["string"],
 };
@@ -81,7 +95,12 @@ interface Insides {
     };
     readonly headers?: Readonly<Record<string, string>>;
   };
-  readonly _defaults?: { readonly token?: string; readonly dc?: string };
+  readonly _defaults?: {
+    readonly token?: string;
+    readonly dc?: string;
+    readonly ns?: string;
+    readonly partition?: string;
+  };
 }
 
 /** Of a client's options, those that are meant for its connections. */
@@ -127,20 +146,38 @@ export function settings(
     throw new TypeError('Expected options "host" and "port" only where no address is given');
   }
   const client = isClient(target) ? target as Insides : undefined;
-  const token = options.token ?? client?._defaults?.token;
-  const { prefix = "" } = options;
+  const { prefix = "", node, token = client?._defaults?.token } = options;
   return {
     locate: locate(target, options),
-    headers: {
-      ...client?._opts?.headers,
-      ...(token !== undefined && token !== "" && { "x-consul-token": token }),
-    },
+    several: typeof target === "function",
+    headers: { ...client?._opts?.headers },
+    token,
     transport: { ...pick(client?._opts, CONNECTION), ...pick(options, ["ca", "cert", "key", "servername"]) },
     client: client !== undefined,
-    datacenter: options.datacenter ?? client?._defaults?.dc,
+    query: query(typeof target === "string" ? queryOf(target) : client?._defaults ?? {}, options, client),
     prefix: prefix === "" || prefix.endsWith("/") ? prefix : `${prefix}/`,
-    node: options.node,
+    node,
   };
+}
+
+/** What requests name: by the options, else by the address. */
+function query(
+  { dc, ns, partition }: NonNullable<Insides["_defaults"]>,
+  options: ConsulOptions,
+  client: Insides | undefined,
+): Settings["query"] {
+  const named = Object.entries({
+    dc: [dc, options.datacenter, "datacenter"],
+    ns: [ns, options.namespace, "namespace"],
+    partition: [partition, options.partition, "partition"],
+  }).flatMap(([name, [said, option, what]]) => {
+    if (client === undefined && said !== undefined && option !== undefined && said !== option) {
+      throw new TypeError(`Expected option "${what}" to be what the URL of the Consul agent says`);
+    }
+    const value = option ?? said;
+    return value === undefined || value === "" ? [] : [[name, value]];
+  });
+  return named.length === 0 ? undefined : Object.fromEntries(named);
 }
 
 function isClient(target: unknown): target is ConsulClient {
@@ -159,15 +196,15 @@ function checkOptions(options: ConsulOptions): void {
   if (Array.isArray(options.ca) && !options.ca.every((one) => typeof one === "string")) {
     throw new TypeError('Expected "ca" of consul() to be an array of strings');
   }
-  if (options.token !== undefined && !/^[!-~]*$/.test(options.token)) {
+  if (typeof options.token === "string" && !isToken(options.token)) {
     throw new TypeError('Expected option "token" to be printable ASCII without spaces');
   }
   if (
     options.prefix !== undefined &&
-    !/^([A-Za-z0-9_:@+=,~-][A-Za-z0-9_.:@+=,~-]*(\/|$))*$/.test(options.prefix)
+    !/^([A-Za-z0-9_,-]+(\.[A-Za-z0-9_,-]+)*(\/|$))*$/.test(options.prefix)
   ) {
     throw new TypeError(
-      `Expected option "prefix" to be a path of plain names such as "team-a/locks/", got ${
+      `Expected option "prefix" to be a path of plain names such as "team-a/locks/" (letters, digits and -_.,), got ${
         JSON.stringify(options.prefix)
       }`,
     );
@@ -178,11 +215,20 @@ function locate(
   target: string | ConsulOptions | ConsulClient | ConsulLocator,
   options: ConsulOptions,
 ): () => Promise<Endpoint> {
-  if (typeof target === "function") return async () => endpoint(await target(), options.secure);
+  if (typeof target === "function") return () => located(target, options.secure);
   const found = isClient(target)
     ? clientsEndpoint(target)
     : endpoint(typeof target === "string" ? target : options, options.secure);
   return () => Promise.resolve(found);
+}
+
+async function located(locator: ConsulLocator, secure: boolean | undefined): Promise<Endpoint> {
+  const address = await locator();
+  if (typeof address === "string" && Object.keys(queryOf(address)).length > 0) {
+    // Whoever contends has to name the same, whichever agent it talks to.
+    throw new TypeError('Expected "dc", "ns" and "partition" as options, not in what the locator finds');
+  }
+  return endpoint(address, secure);
 }
 
 function clientsEndpoint(client: ConsulClient): Endpoint {

@@ -1,4 +1,5 @@
 import type { Bounds, ConsulApi } from "./api.ts";
+import { follow } from "./follow.ts";
 import { prefixOf, queueOf } from "./names.ts";
 import type { Contender } from "./queue.ts";
 
@@ -47,7 +48,7 @@ export class Waiting {
     const now = performance.now();
     this.#lingering = this.#lingering.filter((until) => until > now);
     if (this.#open + this.#lingering.length + wanted > CONNECTIONS) {
-      return await this.#crowd(prefixOf(root, key)).untilOneGone(contenders, bounds);
+      return await this.#crowd(prefixOf(root, contenders[0]!.name)).untilOneGone(contenders, bounds);
     }
     this.#open += wanted;
     try {
@@ -70,26 +71,24 @@ export class Waiting {
   }
 
   async #gone({ name, changed }: Contender, wait: number, bounds: Bounds): Promise<boolean> {
-    for (let index = changed;;) {
-      const found = await this.#api.next(name, { index, wait, tree: false }, bounds);
-      if (!found.names.includes(name)) return true;
-      if (found.index === index) return false;
-      index = found.index; // somebody has written to it
+    for await (const view of follow(this.#api, { name, tree: false, index: changed, wait }, bounds)) {
+      if (!view.names.includes(name)) return true;
+      if (view.late) break;
     }
+    return false;
   }
 
   async #oneLeft(
-    queue: string,
+    name: string,
     contenders: readonly Contender[],
     wait: number,
     bounds: Bounds,
   ): Promise<boolean> {
-    for (let index = 0;;) {
-      const found = await this.#api.next(queue, { index, wait, tree: true }, bounds);
-      if (oneLeft(contenders, { names: new Set(found.names), index: found.index })) return true;
-      if (found.index === index) return false;
-      index = found.index;
+    for await (const view of follow(this.#api, { name, tree: true, index: 0, wait }, bounds)) {
+      if (oneLeft(contenders, { names: new Set(view.names), index: view.index })) return true;
+      if (view.late) break;
     }
+    return false;
   }
 
   #crowd(prefix: string): Crowd {
@@ -144,12 +143,11 @@ class Crowd {
   async #listen(): Promise<void> {
     this.#listening = true;
     try {
-      for (let index = 0; this.#members.size > 0;) {
-        const question = { index, wait: TOGETHER, tree: true };
-        const found = await this.#api.next(this.#prefix, question, this.#bounds);
-        ({ index } = found);
-        this.#last = { names: new Set(found.names), index };
+      const subject = { name: this.#prefix, tree: true, index: 0, wait: TOGETHER };
+      for await (const { names, index } of follow(this.#api, subject, this.#bounds)) {
+        this.#last = { names: new Set(names), index };
         for (const { see } of this.#members) see(this.#last);
+        if (this.#members.size === 0) break;
       }
     } catch (error) {
       for (const { fail } of this.#members) fail(error);

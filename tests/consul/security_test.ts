@@ -38,6 +38,16 @@ describe("Consul with TLS", () => {
     assert.match((await refusal(consul(url))).message, /certificate|self.signed|issuer/i);
     assert.match((await refusal(consul(url, { ca: pem.ca }))).message, /Cannot talk to the Consul agent/);
   });
+
+  test("plain HTTP where TLS is spoken, and the other way round, is named in the error", async () => {
+    const { message, retryable } = await refusal(consul(`http://${HOST}:${server.tlsPort}`));
+    assert.match(message, /it speaks TLS there \(give its address as https:/);
+    assert.equal(retryable, false);
+    assert.match(
+      (await refusal(consul(`https://${HOST}:${server.port}`))).message,
+      /Does it speak plain HTTP there/,
+    );
+  });
 });
 
 test("an impostor is told nothing, least of all the token", async () => {

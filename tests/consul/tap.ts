@@ -24,5 +24,5 @@ export function tap(proxy: Proxy): Request[] {
 /** Renewals of sessions and what they read, by which locks are kept and not taken. */
 export function isUpkeep({ path, text }: Request): boolean {
   return path.includes("/session/renew/") || path.includes("&keys") || path.includes("?keys") ||
-    (path.startsWith("/v1/txn?consistent") && !text.includes('"lock"'));
+    (path.startsWith("/v1/txn?consistent") && !/"Key":"[^"]*\/"/.test(text)); // entries, and no queue;
 }

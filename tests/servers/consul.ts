@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type Certificates, certificates } from "./certificates.ts";
 import { http } from "./http.ts";
 import { binary } from "./install.ts";
-import { freePorts, HOST, ServerProcess, until } from "./process.ts";
+import { freePorts, HOST, run, ServerProcess, until } from "./process.ts";
 import { dataFolder } from "./reaper.ts";
 import { disposeAll, Server } from "./server.ts";
 
@@ -55,6 +55,7 @@ export class ConsulServer extends Server {
   /** Starts servers that form one datacenter, without waiting. */
   static async launch(count: number, options: ConsulOptions): Promise<ConsulServer[]> {
     const program = await binary("consul");
+    const grpcTls = await knowsGrpcTls(program);
     const token = randomUUID();
     const plans: Plan[] = [];
     for (let n = 1; n <= count; n++) {
@@ -63,7 +64,7 @@ export class ConsulServer extends Server {
     }
     return plans.map((plan) => {
       const file = join(plan.folder, "config.json");
-      writeFileSync(file, JSON.stringify(config(plan, plans, options)));
+      writeFileSync(file, JSON.stringify(config(plan, plans, { ...options, grpcTls })));
       const mode = count === 1 && !options.persistent ? ["-dev"] : [];
       const process = ServerProcess.launch({
         name: `consul ${plan.name}`,
@@ -149,14 +150,31 @@ async function plan(name: string, token: string, options: ConsulOptions): Promis
   return { name, folder, token, http, https, server, serf, tls };
 }
 
-function config(plan: Plan, plans: readonly Plan[], options: ConsulOptions): Record<string, unknown> {
+let known: Promise<boolean> | undefined;
+
+/** Whether it listens there unless told otherwise (Consul 1.14 and later): older ones refuse to be told. */
+function knowsGrpcTls(program: string): Promise<boolean> {
+  return known ??= run(program, ["version"]).then((said) => {
+    const [, major = 0, minor = 0] = /Consul v(\d+)\.(\d+)/.exec(said) ?? [];
+    return Number(major) > 1 || Number(minor) >= 14;
+  });
+}
+
+function config(
+  plan: Plan,
+  plans: readonly Plan[],
+  options: ConsulOptions & { readonly grpcTls: boolean },
+): Record<string, unknown> {
   const { http, https, server, serf, tls } = plan;
   const single = plans.length === 1 && !options.persistent; // the development mode, which elects itself
   return {
     node_name: plan.name,
     bind_addr: HOST,
     client_addr: HOST,
-    ports: { http, https: tls ? https : -1, server, serf_lan: serf, serf_wan: -1, dns: -1, grpc: -1 },
+    ports: {
+      ...{ http, https: tls ? https : -1, server, serf_lan: serf, serf_wan: -1, dns: -1, grpc: -1 },
+      ...(options.grpcTls && { grpc_tls: -1 }),
+    },
     performance: { raft_multiplier: 1 },
     leave_on_terminate: false, // a server that restarts is still a member
     disable_update_check: true,
