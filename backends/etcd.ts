@@ -3,8 +3,7 @@
  *
  * One etcd lease keeps all locks of a ttl alive. A lock is a key under it, and its place in the queue
  * the key's create revision, which is the fencing token as well. An uncontended acquisition is one
- * transaction, a release another; who waits watches only whom it waits for. `etcdctl lock` and Go's
- * `concurrency.Mutex` on `<prefix>/<key>` stand in the same queue.
+ * transaction, a release another; who waits watches only whom it waits for.
  *
  * What it does not promise:
  * - Tokens rise until the cluster is restored from a backup; then they may come again.
@@ -14,7 +13,10 @@
  * - A `steal` removes a Go holder as well, which is not told.
  * - Whoever may write to the prefix can delete the keys of others. A holder learns that at its next
  *   renewal, a third of the ttl later.
- * - While the majority of the members is out of reach, nothing is granted and nothing renewed.
+ * - While the majority of the members is out of reach, nothing is granted and nothing renewed. Nor is a
+ *   cluster believed that was restored or set up anew under what is held: that ends by its deadline.
+ * - Through `etcd grpc-proxy` a renewal takes up to half a second: use a ttl from 3 s on.
+ * - An answer of more than 64 MiB is an error: half a million waiters for one key, or locks of one ttl.
  *
  * ```ts
  * import { LockManager } from "@holdfast/lock";
@@ -23,6 +25,27 @@
  * await using locks = new LockManager(etcd("http://127.0.0.1:2379"));
  * await using lock = await locks.acquire("invoice:42");
  * ```
+ *
+ * **Users.** Where etcd asks for one, the right to the keys of the prefix is all that it needs:
+ *
+ * ```sh
+ * etcdctl user add worker:PASSWORD
+ * etcdctl role add locks
+ * etcdctl role grant-permission locks --prefix=true readwrite holdfast/
+ * etcdctl user grant-role worker locks
+ * ```
+ *
+ * **Others.** A claim is a key `<prefix>/<key>/<lease>-<n>`, and what stands in one queue excludes each other:
+ *
+ * | theirs | ours |
+ * |---|---|
+ * | `etcdctl lock holdfast/jobs`, Go's `concurrency.NewMutex(session, "holdfast/jobs")`, etcd's own lock service | `acquire("jobs")`, with the prefix "holdfast"; all ours are exclusive to them |
+ * | the same with `holdfast/a%2Fb` | `acquire("a/b")`: what is no letter, digit or one of `_.:@+=,-` is escaped |
+ * | `etcdctl lock jobs`, without a slash; the `Lock` of the package `etcd3`; `microlock` | nothing: they do not exclude each other |
+ *
+ * `microlock` keeps its locks in etcd's older store, of which this one sees nothing (and etcd 3.6 has none).
+ * To change over while both run, let the new version take both locks, ours first, and leave the other one out once
+ * no old version runs any more.
  *
  * @module
  */
@@ -33,6 +56,7 @@ import { EtcdLease } from "./etcd/lease.ts";
 import { list } from "./etcd/list.ts";
 import type { Port } from "./etcd/port.ts";
 import { endOf } from "./etcd/requests.ts";
+import { EtcdError } from "./etcd/status.ts";
 import { type EtcdTarget, readTarget } from "./etcd/target.ts";
 
 export type { Etcd3Like } from "./etcd/handed_in.ts";
@@ -75,6 +99,9 @@ class EtcdBackend implements Backend {
 
   async lease(request: LeaseRequest, call: Call): Promise<Lease> {
     const granted = await this.#port.call("leaseGrant", { TTL: Math.ceil(request.ttl / 1_000) }, call);
+    if (BigInt(granted.ID) <= 0n || Number(granted.TTL) < 1) {
+      throw EtcdError.unreadable("a lease without an id or a ttl");
+    }
     return new EtcdLease(this.#port, request, granted);
   }
 

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } from "node:timers";
-import { type Credentials, dial } from "./dial.ts";
+import { type Credentials, dial, hint, readOrigin } from "./dial.ts";
 import { Exchange, type Hearer } from "./exchange.ts";
 import { encode } from "./hpack.ts";
 import { Session } from "./http2.ts";
@@ -14,8 +14,14 @@ const PING = 10_000;
 /** Calls under way. */
 const AT_ONCE = 256;
 
+/** Streams that are left for what keeps locks alive, where a server allows few. */
+const RESERVED = 16;
+
 /** Milliseconds without any answer after which a connection is given up, once a call has had none in time. */
 const SILENCE = 250;
+
+/** Milliseconds that a server needs to answer a ping, wherever it is. */
+const ECHO = 250;
 
 /** Milliseconds: the longest that timers and gRPC can tell. */
 const DAY = 86_400_000;
@@ -23,52 +29,91 @@ const DAY = 86_400_000;
 /** What makes a request one of gRPC. */
 const KIND = encode({ "content-type": "application/grpc", te: "trailers" });
 
+/** What is asked once. */
+interface Request {
+  readonly method: string;
+  readonly message: Buffer;
+  readonly headers: Record<string, string>;
+  readonly stays: boolean;
+}
+
+/** Who hears of a connection. */
+export interface ChannelHearer {
+  /** It has failed, and everything under way with it. Told once. */
+  broke(error: EtcdError): void;
+  /** The server takes no new calls; it will be closed when those under way are over. */
+  leaving(error: EtcdError): void;
+}
+
 /** gRPC with one server on one connection, until it breaks; everything under way fails then. */
 export class Channel {
+  /** Resolves once the server speaks HTTP/2, rejects if it never will. */
+  readonly ready: Promise<void>;
   readonly #origin: string;
-  readonly #broke: (error: EtcdError) => void;
+  readonly #hearer: ChannelHearer;
   readonly #session: Session;
   /** What all requests begin with. */
   readonly #start: Buffer;
   readonly #exchanges = new Set<Exchange>();
-  readonly #turns = new Turns(AT_ONCE);
+  readonly #begun = Promise.withResolvers<void>();
+  /** Bounded by what the server allows, which it says before anything is asked. */
+  #turns = new Turns(AT_ONCE);
+  #settled = false;
+  #leaving = false;
   /** Since when nothing has come although something was asked. */
   #silent = 0;
+  /** A ping is under way that a silence was the reason for. */
+  #probing = false;
   #error: EtcdError | undefined;
   #listening = 0;
   #pings: ReturnType<typeof setInterval> | undefined;
 
-  /** `origin`: "http://host:port" or "https://host:port". `broke` is told once. */
-  constructor(origin: string, credentials: Credentials, broke: (error: EtcdError) => void) {
+  /** `origin`: "http://host:port" or "https://host:port". */
+  constructor(origin: string, credentials: Credentials, hearer: ChannelHearer) {
     this.#origin = origin;
-    this.#broke = broke;
-    const { protocol, host } = new URL(origin);
-    this.#start = encode({ ":method": "POST", ":scheme": protocol.slice(0, -1), ":authority": host });
-    this.#session = new Session(dial(origin, credentials), (why, cause) => this.#fail(why, cause));
+    this.#hearer = hearer;
+    this.ready = this.#begun.promise;
+    this.ready.catch(() => {}); // not everybody waits for it
+    const { secure, authority } = readOrigin(origin);
+    const scheme = secure ? "https" : "http";
+    this.#start = encode({ ":method": "POST", ":scheme": scheme, ":authority": authority });
+    this.#session = new Session(dial(origin, credentials), {
+      settled: (streams) => {
+        this.#settled = true;
+        this.#turns = new Turns(Math.max(1, Math.min(AT_ONCE, streams - Math.min(RESERVED, streams >> 1))));
+        this.#begun.resolve();
+      },
+      leaving: () => this.#leave(),
+      failed: (why, cause) => this.#fail(this.#settled ? why : hint(why, secure), cause),
+    });
   }
 
   /**
    * Asks once, and waits so many milliseconds for the answer. `urgent`: before all others, as what
-   * keeps locks alive has to be.
+   * keeps locks alive has to be. `stays`: nothing comes after the first answer, but only then are we to
+   * say so.
    */
   async call(
     method: string,
     message: Buffer,
     headers: Record<string, string>,
-    { timeout, urgent }: Bounds,
+    { timeout, share = timeout, urgent, stays = false }: Bounds & { readonly stays?: boolean },
   ): Promise<Buffer> {
-    let left = Math.min(timeout, DAY);
-    if (urgent) return await this.#ask(method, message, headers, left);
-    const turn = this.#turns.take(left);
+    const request = { method, message, headers, stays };
+    const left = Math.min(timeout, DAY);
+    if (urgent) return await this.#ask(request, left, Math.min(share, left));
+    const turns = this.#turns;
+    const turn = turns.take(left);
+    let waited = 0;
     if (turn !== undefined) {
       const since = performance.now();
       await turn;
-      left = Math.max(1, left - (performance.now() - since));
+      waited = Math.min(left - 1, performance.now() - since);
     }
     try {
-      return await this.#ask(method, message, headers, left);
+      return await this.#ask(request, left - waited, Math.max(1, Math.min(share, left) - waited));
     } finally {
-      this.#turns.give();
+      turns.give();
     }
   }
 
@@ -83,7 +128,7 @@ export class Channel {
     });
     this.#listening++;
     // Nobody would notice that nothing comes any more.
-    this.#pings ??= setInterval(() => this.#ping(), PING).unref();
+    this.#pings ??= setInterval(() => this.#ping(PING / 2), PING).unref();
     return exchange;
   }
 
@@ -92,35 +137,52 @@ export class Channel {
     if (this.#error !== undefined) return;
     this.#error = error;
     this.#stopPings();
+    this.#begun.reject(error);
     this.#turns.end(error);
     for (const exchange of [...this.#exchanges]) exchange.end(error);
     this.#session.destroy();
   }
 
-  #ask(method: string, message: Buffer, headers: Record<string, string>, timeout: number): Promise<Buffer> {
+  #ask({ method, message, headers, stays }: Request, timeout: number, share: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       let answer: Buffer | undefined;
+      let timer: ReturnType<typeof setTimeout> | undefined;
       const exchange = this.#begin(method, headers, {
-        message: (message) => answer = message,
+        message(message) {
+          if (answer !== undefined) return exchange.end(EtcdError.unreadable("a second answer"));
+          answer = message;
+          if (!stays) return;
+          resolve(message);
+          exchange.finish();
+        },
         over(error) {
           clearTimeout(timer);
           if (error === undefined && answer !== undefined) resolve(answer);
-          else reject(error ?? EtcdError.unavailable("an answer without a message"));
+          else reject(error ?? EtcdError.unreadable("an answer without a message"));
         },
       });
-      // What has come while this process was busy is read first.
-      const timer = setTimeout(() => setImmediate(late), timeout);
-      const late = () => {
-        const silence = performance.now() - this.#silent;
-        // Where others are answered, the server is slow, and another connection would change nothing.
-        exchange.end(EtcdError.unanswered(timeout, silence < SILENCE));
+      const wait = (until: number, waited: number): void => {
+        // What has come while this process was busy is read first.
+        timer = setTimeout(() => setImmediate(() => exchange.over || late(until)), until - waited);
       };
-      exchange.send(message, true);
+      const late = (waited: number) => {
+        const silent = performance.now() - this.#silent >= SILENCE;
+        if (waited < share) {
+          if (silent) this.#probe(share / 3);
+          return wait(share, waited);
+        }
+        // Where others are answered, the server is slow, and another connection would change nothing.
+        if (waited < timeout && !silent) return wait(timeout, waited);
+        exchange.end(EtcdError.unanswered(waited, !silent));
+      };
+      wait(share / 3 < ECHO ? share : Math.floor(share / 3), 0); // for timers, whole numbers are the same again
+      exchange.send(message, !stays);
     });
   }
 
   #begin(method: string, headers: Record<string, string>, hearer: Hearer): Exchange {
     if (this.#error !== undefined) throw this.#error;
+    if (this.#leaving) throw this.#gone;
     const exchange: Exchange = new Exchange(this.#session, this.#head(method, headers), {
       message: (message) => {
         this.#silent = performance.now();
@@ -129,6 +191,7 @@ export class Channel {
       over: (error) => {
         this.#exchanges.delete(exchange);
         hearer.over(error);
+        this.#closeIfLeft();
       },
     });
     if (this.#error !== undefined) throw this.#error; // the connection has no numbers for streams any more
@@ -143,15 +206,48 @@ export class Channel {
   }
 
   #fail(why: string, cause?: unknown): void {
-    if (this.#error !== undefined) return;
-    const error = EtcdError.unavailable(`the connection to ${this.#origin} has failed: ${why}`, cause);
-    this.close(error);
-    this.#broke(error);
+    this.#break(EtcdError.unavailable(`the connection to ${this.#origin} has failed: ${why}`, cause));
   }
 
-  #ping(): void {
-    const unanswered = setTimeout(() => this.#fail("nothing comes back"), PING / 2).unref();
-    this.#session.ping(() => clearTimeout(unanswered));
+  #break(error: EtcdError): void {
+    if (this.#error !== undefined) return;
+    this.close(error);
+    this.#hearer.broke(error);
+  }
+
+  /** The server has said goodbye. What it has begun it will finish. */
+  #leave(): void {
+    this.#leaving = true;
+    this.#begun.reject(this.#gone);
+    this.#hearer.leaving(this.#gone);
+    this.#closeIfLeft();
+  }
+
+  #closeIfLeft(): void {
+    if (this.#leaving && this.#exchanges.size === 0) this.close(this.#gone);
+  }
+
+  get #gone(): EtcdError {
+    return EtcdError.unreachable(`${this.#origin} takes no new calls: it is going away`);
+  }
+
+  /** A silent server is given up before those who wait for it have lost all their time. */
+  #probe(patience: number): void {
+    if (this.#probing) return;
+    this.#probing = true;
+    this.#ping(patience, () => this.#probing = false);
+  }
+
+  #ping(patience: number, heard = () => {}): void {
+    const silent = () => this.#break(EtcdError.silent(`nothing comes back from ${this.#origin}`));
+    const late = () => setImmediate(() => answered || silent());
+    const timer = setTimeout(late, patience).unref();
+    let answered = false;
+    this.#session.ping(() => {
+      answered = true;
+      clearTimeout(timer);
+      heard();
+    });
   }
 
   #stopPings(): void {

@@ -2,6 +2,18 @@ import { Buffer } from "node:buffer";
 import type { Session, Stream, StreamHearer } from "./http2.ts";
 import { EtcdError } from "./status.ts";
 
+/**
+ * Bytes of a message. The longest that etcd sends is a queue read by name, or what a lease keeps: at a
+ * hundred bytes each, more than half a million.
+ */
+const LARGEST = 64 * 2 ** 20;
+
+/** Pieces of a message: of the largest, 4 096 are enough. */
+const MOST_PARTS = 100_000;
+
+/** Letters of what a server says of an error. */
+const LONGEST_TEXT = 1_000;
+
 /** Who hears an exchange. */
 export interface Hearer {
   /** A message has come. */
@@ -20,7 +32,8 @@ export class Exchange implements StreamHearer {
   #wanted = 5;
   /** What the server says that came of it. */
   #status: { readonly error: EtcdError | undefined } | undefined;
-  #over = false;
+  /** Nothing is heard of it any more. */
+  over = false;
 
   /** `head`: the request's headers, encoded. */
   constructor(session: Session, head: Buffer, hearer: Hearer) {
@@ -37,10 +50,15 @@ export class Exchange implements StreamHearer {
     this.#stream.send(bytes, last);
   }
 
+  /** Nothing more will be sent. */
+  finish(): void {
+    this.#stream.send(Buffer.alloc(0), true);
+  }
+
   /** Ends it from here, if it is not over. */
   end(error?: EtcdError): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.over) return;
+    this.over = true;
     this.#stream.close();
     this.#hearer.over(error);
   }
@@ -50,7 +68,7 @@ export class Exchange implements StreamHearer {
     const http = fields.get(":status");
     const code = fields.get("grpc-status");
     if (code !== undefined) {
-      const message = readable(fields.get("grpc-message") ?? `status ${code}`);
+      const message = readable(fields.get("grpc-message") || `status ${code}`).slice(0, LONGEST_TEXT);
       this.#status = { error: code === "0" ? undefined : new EtcdError(Number(code), message) };
     } else if (http !== undefined && !/^(1..|200)$/.test(http)) {
       this.end(EtcdError.unavailable(`HTTP status ${http} instead of an answer`));
@@ -58,13 +76,21 @@ export class Exchange implements StreamHearer {
   }
 
   data(chunk: Buffer): void {
-    this.#parts.push(chunk);
+    if (chunk.length === 0) return;
+    if (this.#parts.push(chunk) > MOST_PARTS) {
+      return this.end(EtcdError.unreadable("a message in too many pieces"));
+    }
     this.#length += chunk.length;
     if (this.#length < this.#wanted) return;
     let bytes = this.#parts.length === 1 ? chunk : Buffer.concat(this.#parts);
     this.#wanted = 5;
-    while (!this.#over && bytes.length >= 5) {
-      const end = 5 + bytes.readUInt32BE(1);
+    while (!this.over && bytes.length >= 5) {
+      const length = bytes.readUInt32BE(1);
+      if (bytes[0] !== 0 || length > LARGEST) {
+        const why = bytes[0] !== 0 ? "is compressed, or none of gRPC" : `has ${length} bytes: too many`;
+        return this.end(EtcdError.unreadable(`a message ${why}`));
+      }
+      const end = 5 + length;
       if (bytes.length < end) {
         this.#wanted = end;
         break;
@@ -77,12 +103,16 @@ export class Exchange implements StreamHearer {
   }
 
   ended(): void {
-    if (this.#status === undefined) this.broken("it ended early");
+    if (this.#status === undefined) this.broken("it ended early", false);
     else this.end(this.#status.error);
   }
 
-  broken(why: string): void {
-    this.end(EtcdError.unavailable(`the call was cut off: ${why}`));
+  broken(why: string, unsent: boolean): void {
+    this.end(
+      unsent
+        ? EtcdError.unreachable(`the call was not looked at: ${why}`)
+        : EtcdError.unavailable(`the call was cut off: ${why}`),
+    );
   }
 }
 

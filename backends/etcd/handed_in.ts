@@ -63,6 +63,7 @@ interface Etcd3 {
  * or watches are used. It is never closed.
  */
 export class HandedIn implements Connection {
+  readonly ready: Promise<void> = Promise.resolve();
   readonly #client: Etcd3;
 
   constructor(client: Etcd3Like) {

@@ -29,6 +29,18 @@ const REMEMBERED = 16;
 /** Why a stream is reset: nobody wants it any more. */
 const CANCEL = 8;
 
+/** Why a server resets a stream at which it has not looked (section 8.7). */
+const REFUSED = 7;
+
+/** Bytes of headers in one block; gRPC's are a few hundred. */
+const LARGEST_BLOCK = 65_536;
+
+/** Bytes that may wait for a server that does not read: more than all requests under way together. */
+const LARGEST_BACKLOG = 2 ** 24;
+
+/** The largest window there may be. */
+const LARGEST_WINDOW = 2 ** 31 - 1;
+
 /** Who hears a stream. Nothing is told after `ended` or `broken`. */
 export interface StreamHearer {
   /** Headers, or trailers. */
@@ -36,8 +48,18 @@ export interface StreamHearer {
   data(bytes: Buffer): void;
   /** The server has said all. */
   ended(): void;
-  /** The server has ended it before that. */
-  broken(why: string): void;
+  /** The server has ended it before that; `unsent`: without having looked at it. */
+  broken(why: string, unsent: boolean): void;
+}
+
+/** Who hears of the connection. */
+export interface SessionHearer {
+  /** The server has answered for the first time, and has said how many streams there may be at once. */
+  settled(streams: number): void;
+  /** The server takes no new streams; those under way go on. */
+  leaving(): void;
+  /** It is over: told once, whatever goes wrong; then the session is to be destroyed. */
+  failed(why: string, cause?: unknown): void;
 }
 
 /** One request and its reply. */
@@ -85,7 +107,7 @@ export class Stream {
  */
 export class Session {
   readonly #socket: Socket;
-  readonly #failed: (why: string, cause?: unknown) => void;
+  readonly #hearer: SessionHearer;
   readonly #reader = new FrameReader();
   readonly #streams = new Map<number, Stream>();
   /** Those that wait until there may be more at once. */
@@ -106,15 +128,16 @@ export class Session {
   /** What is sent at the end of this turn, in one go. */
   #out: Buffer[] = [];
   /** Of a header block that is not complete. */
-  #block: { readonly first: Frame; readonly parts: Buffer[] } | undefined;
+  #block: { readonly first: Frame; readonly parts: Buffer[]; size: number } | undefined;
   /** Header blocks that have come: mostly the same ones again. */
   readonly #read = new Map<string, ReadonlyMap<string, string>>();
+  /** The server takes no new streams. */
+  #leaving = false;
   #over = false;
 
-  /** `failed` is told once, whatever goes wrong; then it is to be destroyed. */
-  constructor(socket: Socket, failed: (why: string, cause?: unknown) => void) {
+  constructor(socket: Socket, hearer: SessionHearer) {
     this.#socket = socket;
-    this.#failed = failed;
+    this.#hearer = hearer;
     socket.on("data", (bytes: Buffer) => this.#hear(bytes));
     socket.on(
       "error",
@@ -134,7 +157,8 @@ export class Session {
   /** Begins a stream with these headers, encoded. */
   open(head: Buffer, hearer: StreamHearer): Stream {
     const stream = new Stream(this, head, hearer);
-    if (this.#streams.size < this.#most && this.#waiting.size === 0) this.#begin(stream);
+    if (this.#leaving) queueMicrotask(() => hearer.broken("the server is going away", true));
+    else if (this.#streams.size < this.#most && this.#waiting.size === 0) this.#begin(stream);
     else this.#waiting.add(stream);
     return stream;
   }
@@ -214,13 +238,14 @@ export class Session {
     const out = this.#out;
     if (out.length === 0 || this.#over) return;
     this.#out = [];
+    if (this.#socket.writableLength > LARGEST_BACKLOG) return this.#fail("it does not read what it is sent");
     this.#socket.write(out.length === 1 ? out[0]! : Buffer.concat(out));
   }
 
   #fail(why: string, cause?: unknown): void {
     if (this.#over) return;
     this.#over = true;
-    this.#failed(why, cause);
+    this.#hearer.failed(why, cause);
   }
 
   #hear(bytes: Buffer): void {
@@ -245,16 +270,17 @@ export class Session {
       case TYPE.data:
         return this.#data(said, stream);
       case TYPE.headers:
-        this.#block = { first: said, parts: [content(said)] };
-        return this.#headers(flags, stream);
+        this.#block = { first: said, parts: [], size: 0 };
+        return this.#headers(flags, stream, content(said));
       case TYPE.continuation:
         if (this.#block === undefined) throw new Error("the server's headers go on that have not begun");
-        this.#block.parts.push(payload);
-        return this.#headers(flags, stream);
-      case TYPE.reset:
+        return this.#headers(flags, stream, payload);
+      case TYPE.reset: {
         if (stream === undefined) return;
         this.#remove(stream);
-        return stream.hearer.broken(`the server has ended the call (${payload.readUInt32BE(0)})`);
+        const why = payload.readUInt32BE(0);
+        return stream.hearer.broken(`the server has ended the call (${why})`, why === REFUSED);
+      }
       case TYPE.settings:
         return this.#agree(said);
       case TYPE.promise:
@@ -264,11 +290,14 @@ export class Session {
         else this.#write(frame(TYPE.ping, FLAG.ack, 0, payload));
         return;
       case TYPE.goaway:
-        return this.#fail("the server is going away");
+        return this.#goodbye(payload.readUInt32BE(0) % 2 ** 31);
       case TYPE.window: {
         const more = payload.readUInt32BE(0) % 2 ** 31;
         if (id === 0) this.#window += more;
         else if (stream !== undefined) stream.window += more;
+        if (Math.max(this.#window, stream?.window ?? 0) > LARGEST_WINDOW) {
+          throw new Error("the server has more room than there can be");
+        }
         return this.#unblock();
       }
     }
@@ -291,9 +320,13 @@ export class Session {
     if ((said.flags & FLAG.endStream) !== 0) this.#end(stream);
   }
 
-  #headers(flags: number, stream: Stream | undefined): void {
+  #headers(flags: number, stream: Stream | undefined, part: Buffer): void {
+    const block = this.#block!;
+    block.size += part.length + 1; // an empty part counts too: there must not be any number of them
+    if (block.size > LARGEST_BLOCK) throw new Error("the server's headers are longer than is allowed");
+    block.parts.push(part);
     if ((flags & FLAG.endHeaders) === 0) return;
-    const { first, parts } = this.#block!;
+    const { first, parts } = block;
     this.#block = undefined;
     if (stream === undefined) return;
     stream.hearer.headers(this.#fields(parts.length === 1 ? parts[0]! : Buffer.concat(parts)));
@@ -319,9 +352,24 @@ export class Session {
     stream.hearer.ended();
   }
 
+  /** Streams after the last at which it has looked are nothing to it, and may be asked for elsewhere. */
+  #goodbye(last: number): void {
+    const refused = [...this.#waiting, ...this.#streams.values().filter(({ id }) => id > last)];
+    this.#waiting.clear();
+    for (const { id } of refused) this.#streams.delete(id);
+    const first = !this.#leaving;
+    this.#leaving = true;
+    for (const stream of refused) {
+      this.#blocked.delete(stream);
+      stream.hearer.broken("the server is going away", true);
+    }
+    if (first) this.#hearer.leaving();
+  }
+
   #agree({ flags, payload }: Frame): void {
     if ((flags & FLAG.ack) !== 0) return;
-    if (!this.#settled) this.#most = Infinity;
+    const first = !this.#settled;
+    if (first) this.#most = Infinity;
     this.#settled = true;
     for (let at = 0; at + 6 <= payload.length; at += 6) {
       const value = payload.readUInt32BE(at + 2);
@@ -333,11 +381,13 @@ export class Session {
           this.#largest = value;
           break;
         case SETTING.window:
+          if (value > LARGEST_WINDOW) throw new Error("the server has more room than there can be");
           for (const stream of this.#streams.values()) stream.window += value - this.#streamWindow;
           this.#streamWindow = value;
       }
     }
     this.#write(frame(TYPE.settings, FLAG.ack, 0, Buffer.alloc(0)));
+    if (first) this.#hearer.settled(this.#most);
     this.#admit();
     this.#unblock();
   }

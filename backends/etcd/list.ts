@@ -6,6 +6,7 @@ import { endOf } from "./requests.ts";
 import { keyOf, readName } from "./names.ts";
 import { entrant } from "./place.ts";
 import type { Bounds, Port } from "./port.ts";
+import { EtcdError } from "./status.ts";
 
 /** Claims in one message: with 4 KiB of metadata each, gRPC's usual 4 MiB would do. */
 const PAGE = 500;
@@ -29,7 +30,9 @@ async function readAll(port: Port, start: string, end: Buffer, call: Bounds): Pr
     const page = await port.call("range", { key, range_end: end, limit: PAGE, revision }, call);
     all.push(...page.kvs);
     if (!page.more) return all;
-    key = Buffer.concat([page.kvs.at(-1)!.key, Buffer.from([0])]);
+    const last = page.kvs.at(-1)?.key;
+    if (last === undefined || last.compare(key) < 0) throw EtcdError.unreadable("a page that leads nowhere");
+    key = Buffer.concat([last, Buffer.from([0])]);
     if (revision === "0") revision = page.header.revision;
   }
 }

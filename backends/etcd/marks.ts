@@ -69,7 +69,7 @@ export class Marks {
           this.#since = revision + 1n;
           for (const value of put) this.#read(value);
         },
-        // Opened again with the next renewal, which reads the notice as well.
+        // Opened again after the next call that is answered; a renewal reads the notice as well.
         failed: (_error, compacted) => {
           this.#watching = undefined;
           if (compacted) this.#since = 0n;

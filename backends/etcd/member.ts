@@ -1,4 +1,5 @@
-import { Channel } from "./channel.ts";
+import type { Buffer } from "node:buffer";
+import { Channel, type ChannelHearer } from "./channel.ts";
 import type { Credentials } from "./dial.ts";
 import type { WatchResponse } from "./messages.ts";
 import type { Bounds, Calls, Connection, WatchStream } from "./port.ts";
@@ -35,10 +36,14 @@ export class Member implements Connection {
     origin: string,
     credentials: Credentials,
     user: User | undefined,
-    broke: (error: EtcdError) => void,
+    hearer: ChannelHearer,
   ) {
-    this.#channel = new Channel(origin, credentials, broke);
+    this.#channel = new Channel(origin, credentials, hearer);
     this.#user = user;
+  }
+
+  get ready(): Promise<void> {
+    return this.#channel.ready;
   }
 
   async call<M extends keyof Calls>(
@@ -48,11 +53,12 @@ export class Member implements Connection {
   ): Promise<Calls[M][1]> {
     const [path, asked, answered] = METHODS[method];
     const message = asked.encode(request);
+    const stays = method === "leaseKeepAlive";
     for (let tries = 1;; tries++) {
-      const login = this.#user && this.#loggedIn(this.#user);
+      const login = this.#user && this.#loggedIn(this.#user, bounds);
       try {
-        const reply = await this.#channel.call(path, message, await login ?? {}, bounds);
-        return answered.decode(reply) as Calls[M][1];
+        const reply = await this.#channel.call(path, message, await login ?? {}, { ...bounds, stays });
+        return decoded(answered, reply) as Calls[M][1];
       } catch (error) {
         // Refused before it was looked at, so it may be sent again.
         if (login === undefined || tries > 1 || !isStaleToken(error)) throw error;
@@ -65,10 +71,18 @@ export class Member implements Connection {
     hear: (response: WatchResponse) => void,
     ended: (error: unknown) => void,
   ): Promise<WatchStream> {
-    const token = this.#user && await this.#loggedIn(this.#user);
+    const token = this.#user && await this.#loggedIn(this.#user, {});
     let closed = false;
     const exchange = this.#channel.listen("Watch/Watch", { ...token, hasleader: "true" }, {
-      message: (message) => hear(schema.WatchResponse.decode(message) as unknown as WatchResponse),
+      message(message) {
+        let response: WatchResponse;
+        try {
+          response = decoded(schema.WatchResponse, message) as unknown as WatchResponse;
+        } catch (error) {
+          return exchange.end(error as EtcdError);
+        }
+        hear(response);
+      },
       over: (error) => closed || ended(error ?? EtcdError.unavailable("etcd has ended the watch stream")),
     });
     return {
@@ -84,29 +98,38 @@ export class Member implements Connection {
     this.#login = undefined;
   }
 
-  close(error: EtcdError): void {
+  close(error: EtcdError = EtcdError.unavailable("it was closed")): void {
     this.#channel.close(error);
   }
 
   /** The header that says who we are; none, if nobody asks. */
-  #loggedIn(user: User): Promise<Record<string, string>> {
+  #loggedIn(user: User, { share = LOGIN }: Pick<Bounds, "share">): Promise<Record<string, string>> {
     if (this.#login !== undefined) return this.#login;
-    const login = this.#authenticate(user);
+    const login = this.#authenticate(user, share);
     login.catch(() => this.#login === login && (this.#login = undefined));
     return this.#login = login;
   }
 
-  async #authenticate({ username, password }: User): Promise<Record<string, string>> {
+  async #authenticate({ username, password }: User, share: number): Promise<Record<string, string>> {
     const message = schema.AuthenticateRequest.encode({ name: username, password });
     try {
-      const reply = await this.#channel.call("Auth/Authenticate", message, {}, {
-        timeout: LOGIN,
-        urgent: true,
-      });
-      return { token: `${schema.AuthenticateResponse.decode(reply)["token"]}` };
+      const bounds = { timeout: LOGIN, share: Math.min(share, LOGIN), urgent: true };
+      const reply = await this.#channel.call("Auth/Authenticate", message, {}, bounds);
+      const { token } = decoded(schema.AuthenticateResponse, reply);
+      if (token === "") throw EtcdError.unreadable("a login without a token");
+      return { token: `${token}` };
     } catch (error) {
       if (isLoginNeedless(error)) return {};
       throw error;
     }
+  }
+}
+
+/** What does not follow the rules of messages is nobody's answer. */
+function decoded(message: Message, bytes: Buffer): Record<string, unknown> {
+  try {
+    return message.decode(bytes);
+  } catch (error) {
+    throw EtcdError.unreadable((error as Error).message, error);
   }
 }

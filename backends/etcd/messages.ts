@@ -5,8 +5,9 @@ import type { Buffer } from "node:buffer";
  * parts of the package `etcd3`'s own types, so that its client can send them too.
  */
 
-/** Revisions and terms of every answer. */
+/** What every answer begins with. */
 export interface Header {
+  readonly cluster_id: string;
   readonly revision: string;
   readonly raft_term: string;
 }
@@ -80,9 +81,10 @@ export interface LeaseGrantResponse {
   readonly TTL: string;
 }
 
-/** A lease was kept alive; TTL 0: there is none. */
+/** A lease was kept alive; TTL 0, or -1 by a proxy: there is none. */
 export interface LeaseKeepAliveResponse {
   readonly header: Header;
+  readonly ID: string;
   readonly TTL: string;
 }
 
@@ -110,11 +112,11 @@ export interface WatchRequest {
 
 /** What comes back on it. */
 export interface WatchResponse {
-  readonly header: Header;
+  readonly header: Header | undefined;
   readonly watch_id: string;
   readonly created: boolean;
   readonly canceled: boolean;
   readonly compact_revision: string;
   readonly cancel_reason: string;
-  readonly events: { readonly type: "Put" | "Delete"; readonly kv: KeyValue }[];
+  readonly events: { readonly type: "Put" | "Delete"; readonly kv: KeyValue | undefined }[];
 }

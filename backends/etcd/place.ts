@@ -66,8 +66,11 @@ export class Place {
    * needs no more of the queue than its predecessor and itself.
    */
   standing(queue: readonly Entrant[], revision: bigint): Grant | Contended | undefined {
-    const index = queue.findIndex(({ name, created }) => name === this.name && created === this.created);
+    const index = queue.findIndex(({ name, created }) =>
+      name === this.name && created === (this.created ?? created)
+    );
     if (index < 0) return undefined;
+    this.created = queue[index]!.created;
     const ahead = watched(queue, index);
     if (ahead.length === 0) return this.grant();
     this.ahead = ahead.map(({ name }) => name);

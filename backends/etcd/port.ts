@@ -1,5 +1,6 @@
 import type { Call } from "../../internal/backend.ts";
 import type {
+  Header,
   LeaseGrantResponse,
   LeaseKeepAliveResponse,
   LeaseTimeToLiveResponse,
@@ -16,6 +17,10 @@ import type { EtcdError } from "./status.ts";
 /** What a call needs to know of its {@linkcode Call}, and whether it goes before all others. */
 export interface Bounds extends Pick<Call, "timeout"> {
   readonly urgent?: boolean;
+  /** Milliseconds of the timeout that a silent member may take; the rest is for others. */
+  readonly share?: number;
+  /** Called when another copy is sent because nobody knows what has become of the last one. */
+  readonly doubt?: () => void;
 }
 
 /** The calls to etcd that locks are made of: what is asked, and what is answered. */
@@ -23,7 +28,7 @@ export interface Calls {
   range: [RangeRequest, RangeResponse];
   txn: [TxnRequest, TxnResponse];
   leaseGrant: [{ TTL: number }, LeaseGrantResponse];
-  leaseRevoke: [{ ID: string }, unknown];
+  leaseRevoke: [{ ID: string }, { readonly header: Header }];
   leaseKeepAlive: [{ ID: string }, LeaseKeepAliveResponse];
   leaseTimeToLive: [{ ID: string; keys?: boolean }, LeaseTimeToLiveResponse];
 }
@@ -46,7 +51,10 @@ export interface Watching {
 
 /** etcd, wherever it is and however it is reached. Errors are `EtcdError`s, or final `BackendError`s. */
 export interface Port {
-  /** Asks once: an error leaves the outcome unknown, unless it says that there was none. */
+  /**
+   * Asks, and asks the next member if the first is silent or its connection breaks: each call may arrive
+   * several times. An error leaves the outcome unknown, unless it says that there was none.
+   */
   call<M extends keyof Calls>(method: M, request: Calls[M][0], bounds: Bounds): Promise<Calls[M][1]>;
   /** Watches a range until cancelled. It is never resumed by itself: whoever watches reads again. */
   watch(request: WatchCreateRequest, listener: Listener): Watching;
@@ -63,8 +71,10 @@ export interface WatchStream {
 
 /** One connection. */
 export interface Connection {
-  /** As {@linkcode Port.call}. */
+  /** As {@linkcode Port.call}, but asks once. */
   call: Port["call"];
+  /** Resolves once it can be used. */
+  readonly ready: Promise<void>;
   /** Opens a watch stream; the server ends it when it has no leader. */
   watch(hear: (response: WatchResponse) => void, ended: (error: unknown) => void): Promise<WatchStream>;
   /** A watch was refused: the next stream needs another login. */

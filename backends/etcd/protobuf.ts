@@ -17,6 +17,10 @@ interface Known {
 const VARINT = 0;
 const FIXED64 = 1;
 const DELIMITED = 2;
+const FIXED32 = 5;
+
+/** Groups of seven bits that a number of 64 bits takes at most. */
+const LONGEST = 10;
 
 /** What does not fit in seven groups of seven bits. */
 const WIDE = 2 ** 49;
@@ -51,14 +55,19 @@ export class Message {
     return writer.bytes;
   }
 
-  /** From bytes. Fields that the table does not have are skipped. */
+  /**
+   * From bytes. Fields that the table does not have are skipped.
+   *
+   * @throws {Error} If it is no message, or not of this kind.
+   */
   decode(bytes: Buffer, from = 0, to: number = bytes.length): Record<string, unknown> {
     const value: Record<string, unknown> = { ...this.#scalars };
     for (const name of this.#lists) value[name] = [];
-    const cursor = { at: from };
+    const cursor = { at: from, to };
     while (cursor.at < to) {
       const tag = Number(readVarint(bytes, cursor));
-      const field = this.#byNumber.get(tag >> 3);
+      if (tag < 8 || tag >= 2 ** 32) throw new Error("a field that no message has");
+      const field = this.#byNumber.get(tag >>> 3);
       const item = readItem(bytes, cursor, tag & 7, field);
       if (field === undefined) continue;
       if (field.repeated) (value[field.name] as unknown[]).push(item);
@@ -142,24 +151,44 @@ function groups(number: number): number {
   return length;
 }
 
-/** Where reading has come to. */
+/** Where reading has come to, and how far it may go. */
 interface Cursor {
   at: number;
+  readonly to: number;
 }
 
 function readItem(bytes: Buffer, cursor: Cursor, wire: number, field: Known | undefined): unknown {
-  if (wire === VARINT) {
-    if (field !== undefined) return plain(field.type, readVarint(bytes, cursor));
-    while (bytes[cursor.at++]! & 0x80);
-    return undefined;
+  if (field !== undefined && wire !== (isNumber(field.type) ? VARINT : DELIMITED)) {
+    throw new Error("a field of another kind");
   }
-  const length = wire === DELIMITED ? Number(readVarint(bytes, cursor)) : wire === FIXED64 ? 8 : 4;
-  const start = cursor.at;
-  cursor.at += length;
+  if (wire === VARINT) {
+    const number = readVarint(bytes, cursor);
+    return field && plain(field.type, number);
+  }
+  const start = skip(cursor, lengthOf(bytes, cursor, wire));
   if (field === undefined) return undefined;
   const { type } = field;
   if (typeof type === "function") return type().decode(bytes, start, cursor.at);
   return type === "string" ? bytes.toString("utf8", start, cursor.at) : bytes.subarray(start, cursor.at);
+}
+
+function isNumber(type: Type): boolean {
+  return typeof type === "object" || type === "int64" || type === "bool";
+}
+
+function lengthOf(bytes: Buffer, cursor: Cursor, wire: number): number {
+  if (wire === DELIMITED) return Number(readVarint(bytes, cursor));
+  if (wire === FIXED64) return 8;
+  if (wire === FIXED32) return 4;
+  throw new Error("a field of a kind that does not exist");
+}
+
+/** Goes on by so many bytes; where it was. */
+function skip(cursor: Cursor, length: number): number {
+  const start = cursor.at;
+  if (length > cursor.to - start) throw new Error("a message that is cut off");
+  cursor.at += length;
+  return start;
 }
 
 function plain(type: Type, number: number | bigint): unknown {
@@ -169,14 +198,17 @@ function plain(type: Type, number: number | bigint): unknown {
 }
 
 /** A number where seven groups of bits are enough; bigints take a hundred times longer. */
-function readVarint(bytes: Buffer, cursor: Cursor): number | bigint {
+function readVarint(bytes: Buffer, cursor: Cursor, left: number = LONGEST): number | bigint {
+  if (cursor.at < cursor.to && bytes[cursor.at]! < 0x80) return bytes[cursor.at++]!; // most are small
   let value = 0;
   let byte = 0x80;
-  for (let factor = 1; byte & 0x80 && factor < WIDE; factor *= 128) {
-    byte = bytes[cursor.at++]!;
+  for (let n = 0, factor = 1; byte & 0x80 && n < left && factor < WIDE; n++, factor *= 128) {
+    byte = bytes[skip(cursor, 1)]!;
     value += (byte & 0x7f) * factor;
   }
-  return byte & 0x80 ? BigInt(value) | BigInt(readVarint(bytes, cursor)) << 49n : value;
+  if (!(byte & 0x80)) return value;
+  if (left < LONGEST) throw new Error("a number that is too long");
+  return BigInt(value) | BigInt(readVarint(bytes, cursor, left - 7)) << 49n;
 }
 
 function defaultOf(type: Exclude<Type, () => Message>): unknown {

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
-import type { Compare, KeyValue, RangeRequest, RequestOp, TxnResponse } from "./messages.ts";
+import type { Compare, KeyValue, RangeRequest, RequestOp, TxnRequest, TxnResponse } from "./messages.ts";
+import { EtcdError } from "./status.ts";
 
 /** The first key after all that start with `prefix`, whose last character is never the highest. */
 export function endOf(prefix: string): Buffer {
@@ -49,7 +50,21 @@ export function read(request: RangeRequest): RequestOp {
   return { request_range: request };
 }
 
-/** What a read in a transaction found. */
+/**
+ * What a read in a transaction found.
+ *
+ * @throws {EtcdError} If there was none.
+ */
 export function found(reply: TxnResponse, index: number): readonly KeyValue[] {
-  return reply.responses[index]!.response_range!.kvs;
+  const range = reply.responses[index]?.response_range;
+  if (range === undefined) throw EtcdError.unreadable("an answer to another question");
+  return range.kvs;
+}
+
+/** What the keys of a request begin with, up to the first slash; `undefined` if it has none. */
+export function prefixOfRequest(request: object): string | undefined {
+  const { key, success = [] } = request as RangeRequest & TxnRequest;
+  const [step] = success.flatMap((op) => op.request_put ?? op.request_range ?? op.request_delete_range ?? []);
+  const name = (key ?? step?.key)?.toString();
+  return name?.slice(0, name.indexOf("/") + 1) || undefined;
 }

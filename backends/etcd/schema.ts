@@ -5,7 +5,11 @@ import { type Field, Message, type Type } from "./protobuf.ts";
 const one = (number: number, type: Type): Field => [number, type];
 const many = (number: number, type: Type): Field => [number, type, "repeated"];
 
-const Header: Message = new Message({ revision: one(3, "int64"), raft_term: one(4, "int64") });
+const Header: Message = new Message({
+  cluster_id: one(1, "int64"),
+  revision: one(3, "int64"),
+  raft_term: one(4, "int64"),
+});
 
 const KeyValue: Message = new Message({
   key: one(1, "bytes"),
@@ -78,10 +82,11 @@ export const LeaseGrantResponse: Message = new Message({
   TTL: one(3, "int64"),
 });
 export const LeaseRevokeRequest: Message = new Message({ ID: one(1, "int64") });
-export const LeaseRevokeResponse: Message = new Message({});
+export const LeaseRevokeResponse: Message = new Message({ header: one(1, () => Header) });
 export const LeaseKeepAliveRequest: Message = new Message({ ID: one(1, "int64") });
 export const LeaseKeepAliveResponse: Message = new Message({
   header: one(1, () => Header),
+  ID: one(2, "int64"),
   TTL: one(3, "int64"),
 });
 export const LeaseTimeToLiveRequest: Message = new Message({ ID: one(1, "int64"), keys: one(2, "bool") });

@@ -15,9 +15,14 @@ export interface Standings {
   readonly replies: readonly TxnResponse[];
 }
 
-/** How claims stand that have entered. The claims of one key are looked at together. */
+/**
+ * How claims stand that have entered. The claims of one key are looked at together. What could not be
+ * read is left out.
+ *
+ * @throws {EtcdError} If nothing could be read.
+ */
 export async function readStandings(
-  port: Port,
+  etcd: Pick<Port, "call">,
   marks: Marks,
   places: readonly Place[],
   call: Bounds,
@@ -27,9 +32,9 @@ export async function readStandings(
     range: places.length > 1 ? txns.wholeQueue(key) : txns.queueFor(places[0]!),
   }));
   const outcomes = new Map<string, Outcome>();
-  const replies = await Promise.all(
+  const read = await Promise.allSettled(
     batches(queues).map(async (batch) => {
-      const reply = await port.call("txn", txns.look(marks, batch.map(({ range }) => range)), call);
+      const reply = await etcd.call("txn", txns.look(marks, batch.map(({ range }) => range)), call);
       marks.learn(found(reply, 0));
       for (const [index, { places }] of batch.entries()) {
         const queue = queueOf(found(reply, index + 1));
@@ -40,6 +45,9 @@ export async function readStandings(
       return reply;
     }),
   );
+  const replies = read.flatMap((each) => each.status === "fulfilled" ? [each.value] : []);
+  const [first] = read;
+  if (replies.length === 0 && first?.status === "rejected") throw first.reason;
   return { outcomes, replies };
 }
 

@@ -2,19 +2,12 @@ import { BackendError } from "../../internal/errors.ts";
 
 const INVALID_ARGUMENT = 3;
 const DEADLINE_EXCEEDED = 4;
-const PERMISSION_DENIED = 7;
+/** gRPC's code for who may not do that. */
+export const PERMISSION_DENIED = 7;
 const RESOURCE_EXHAUSTED = 8;
 const FAILED_PRECONDITION = 9;
+const INTERNAL = 13;
 const UNAVAILABLE = 14;
-
-/** gRPC's codes after which another member, or a new connection, may do better. */
-const BROKEN = new Set([
-  1, /* CANCELLED */
-  2, /* UNKNOWN */
-  DEADLINE_EXCEEDED,
-  13, /* INTERNAL */
-  UNAVAILABLE,
-]);
 
 /** What etcd, or the way to it, says instead of an answer. */
 export class EtcdError extends Error {
@@ -23,7 +16,7 @@ export class EtcdError extends Error {
   /** gRPC's status code. */
   readonly code: number;
 
-  /** It never left this process. */
+  /** It never left this process, or the server says that it has not looked at it. */
   readonly unsent: boolean;
 
   constructor(code: number, message: string, options: ErrorOptions & { unsent?: boolean } = {}) {
@@ -35,6 +28,22 @@ export class EtcdError extends Error {
   /** The connection failed. What had been sent may have arrived. */
   static unavailable(message: string, cause?: unknown): EtcdError {
     return new EtcdError(UNAVAILABLE, message, cause === undefined ? {} : { cause });
+  }
+
+  /** Nobody could be asked. */
+  static unreachable(message: string, cause?: unknown): EtcdError {
+    return new EtcdError(UNAVAILABLE, message, { unsent: true, ...(cause !== undefined && { cause }) });
+  }
+
+  /** Nothing comes back, not even the answer to a ping. */
+  static silent(message: string): EtcdError {
+    return new EtcdError(DEADLINE_EXCEEDED, message);
+  }
+
+  /** What has come cannot be from etcd, or not in answer to what was asked. */
+  static unreadable(what: string, cause?: unknown): EtcdError {
+    const message = `what comes back is not etcd's: ${what}`;
+    return new EtcdError(INTERNAL, message, cause === undefined ? {} : { cause });
   }
 
   /** Nothing came back in time; `busy`: to this call, while others were answered. */
@@ -52,12 +61,27 @@ export class EtcdError extends Error {
   }
 }
 
-/** Whether to leave the connection on which this happened. */
+/**
+ * Whether to leave the connection on which this happened: another member, or a new connection, may do
+ * better. That is what gRPC says of connections and of members without a leader, and all that etcd
+ * itself has not said, such as a proxy's 403 or "unimplemented".
+ */
 export function isBroken(error: unknown): boolean {
-  return error instanceof EtcdError && BROKEN.has(error.code);
+  if (!(error instanceof EtcdError) || error.unsent || error.code === RESOURCE_EXHAUSTED) return false;
+  return error.code === UNAVAILABLE || !isEtcds(error);
 }
 
-/** The lease does not exist: by the word of every member, for it is found out in raft's order. */
+/** Whether nothing came back at all. */
+export function isSilence(error: unknown): boolean {
+  return error instanceof EtcdError && error.code === DEADLINE_EXCEEDED && !isEtcds(error);
+}
+
+/** Whether it is etcd's word, rather than that of something on the way to it. */
+function isEtcds(error: EtcdError): boolean {
+  return error.message.startsWith("etcdserver: ") || error.message.startsWith("auth: ");
+}
+
+/** The lease does not exist, it says; but that has no header which would tell what cluster it is of. */
 export function isLeaseGone(error: unknown): boolean {
   return says(error, "requested lease not found");
 }
@@ -72,9 +96,17 @@ export function isLoginNeedless(error: unknown): boolean {
   return says(error, "authentication is not enabled");
 }
 
-/** What no repetition will change, in words that say what to do. */
-export function refusal(error: unknown): BackendError | undefined {
-  if (!(error instanceof EtcdError) || isStaleToken(error)) return undefined;
+/** Who may not do what, for errors. */
+export interface Asked {
+  /** Whose permissions count. */
+  readonly user: string | undefined;
+  /** What all keys begin with that it is about, if it is about keys. */
+  readonly prefix: string | undefined;
+}
+
+/** What no repetition will change, in words that say what to do; only etcd's own word counts. */
+export function refusal(error: unknown, { user, prefix }: Asked): BackendError | undefined {
+  if (!(error instanceof EtcdError) || isStaleToken(error) || !isEtcds(error)) return undefined;
   const final = (message: string) =>
     new BackendError(`Cannot use etcd: ${message}`, { cause: error, retryable: false });
   if (says(error, "authentication failed")) {
@@ -82,7 +114,12 @@ export function refusal(error: unknown): BackendError | undefined {
   }
   if (says(error, "user name is empty")) return final("it asks for a user; give username and password");
   if (error.code === PERMISSION_DENIED) {
-    return final("the user may not do this; grant it read and write on the prefix of the locks");
+    const who = user === undefined ? "whoever has this client certificate" : `user ${JSON.stringify(user)}`;
+    const range = JSON.stringify(prefix ?? "the prefix of the locks");
+    return final(
+      `${who} may not read and write the keys from ${range} on; grant it with ` +
+        `etcdctl role grant-permission ROLE --prefix readwrite ${range}`,
+    );
   }
   if (error.code === INVALID_ARGUMENT || error.code === FAILED_PRECONDITION) {
     return final(`it refuses the request (${error.message})`);

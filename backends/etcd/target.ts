@@ -8,17 +8,22 @@ export type EtcdLocator = () => Promise<string | readonly string[]>;
 
 /** Options of `etcd()`. */
 export interface EtcdOptions {
-  /** `host:port`, or URLs, with `https:` for TLS; or where to ask for them. @default {"127.0.0.1:2379"} */
+  /**
+   * `host:port`, or URLs, with `https:` for TLS; or where to ask for them. With several, one that is
+   * silent costs a part of a call, and the next is asked. The zone of an address in brackets goes
+   * with it, as in `[fe80::1%eth0]:2379` (Deno connects to none that has one).
+   * @default {"127.0.0.1:2379"}
+   */
   readonly hosts?: string | readonly string[] | EtcdLocator;
   /** Together with `password`, where the cluster asks for it. */
   readonly username?: string;
   /** Shown in no error. */
   readonly password?: string;
-  /** TLS whatever the addresses say: PEM texts. */
+  /** TLS whatever the addresses say. */
   readonly tls?: EtcdTls;
 }
 
-/** PEM texts. */
+/** Whom to trust, and who we are: PEM texts, not the paths of files. */
 export interface EtcdTls {
   /** Authorities to trust instead of the well-known ones. */
   readonly ca?: string | Uint8Array;
@@ -26,6 +31,8 @@ export interface EtcdTls {
   readonly cert?: string | Uint8Array;
   /** Its private key. */
   readonly key?: string | Uint8Array;
+  /** The name in the server's certificate, where it is not the one in its address. */
+  readonly servername?: string;
 }
 
 /** What `etcd()` accepts. */
@@ -74,7 +81,7 @@ function readOrigins(hosts: string | readonly string[], tls: boolean): readonly 
   });
 }
 
-const ADDRESS = /^(https?:\/\/)?(\[[\da-f:.%]+\]|[^\s/@?#:[\]]+):(\d+)\/?$/i;
+const ADDRESS = /^(https?:\/\/)?(\[[\da-f:.]+(?:%[\w.~-]+)?\]|[^\s/@?#:[\]]+):(\d+)\/?$/i;
 
 function user(username?: string, password?: string): Target["user"] {
   if (username === undefined && password === undefined) return undefined;
@@ -85,17 +92,28 @@ function user(username?: string, password?: string): Target["user"] {
 }
 
 function pems(tls: EtcdTls): Target["credentials"] {
-  checkKinds("tls of etcd()", tls, { ca: PEM, cert: PEM, key: PEM });
-  const texts: [string, string | Uint8Array | undefined][] = Object.entries(tls);
-  for (const [name, text] of texts) {
-    if (typeof text !== "object" || text instanceof Uint8Array) continue;
-    throw new TypeError(`Expected "${name}" of tls of etcd() to be a PEM text`);
-  }
+  checkKinds("tls of etcd()", tls, { ca: PEM, cert: PEM, key: PEM, servername: ["string"] });
+  const { servername, ...texts } = tls;
+  if (servername === "") throw new TypeError('Expected "servername" of tls of etcd() to be a name, got ""');
+  for (const [name, text] of Object.entries(texts)) checkPem(name, text);
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new TypeError("Cannot use half of a pair of etcd(): give both cert and key of tls, or neither");
   }
-  return Object.fromEntries(
-    texts.map(([name, text]) => [name, typeof text === "object" ? Buffer.from(text) : text]),
+  const read = Object.entries(texts).map(([name, text]) => [
+    name,
+    text instanceof Uint8Array ? Buffer.from(text) : text,
+  ]);
+  return { ...Object.fromEntries(read), ...(servername !== undefined && { servername }) };
+}
+
+/** Its value is not shown: it may be a key. */
+function checkPem(name: string, text: unknown): void {
+  if (text === undefined) return;
+  const found = text instanceof Uint8Array ? Buffer.from(text).toString("latin1") : text;
+  if (typeof found === "string" && found.includes("-----BEGIN ")) return;
+  throw new TypeError(
+    `Expected "${name}" of tls of etcd() to be a PEM text, which has "-----BEGIN" in it: ` +
+      "give what the file contains, not its path",
   );
 }
 

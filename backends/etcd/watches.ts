@@ -1,6 +1,7 @@
 import type { WatchCreateRequest, WatchResponse } from "./messages.ts";
 import type { Connection, Listener, Watching, WatchStream } from "./port.ts";
-import { EtcdError } from "./status.ts";
+import { prefixOfRequest } from "./requests.ts";
+import { EtcdError, PERMISSION_DENIED, refusal } from "./status.ts";
 
 /** gRPC's FAILED_PRECONDITION: not worth another connection. */
 const REFUSED = 9;
@@ -9,6 +10,8 @@ const REFUSED = 9;
 interface Watch {
   readonly request: WatchCreateRequest;
   readonly listener: Listener;
+  /** Its number on the stream, from 0. */
+  number: number;
   readonly begun: PromiseWithResolvers<void>;
   /** Assigned by the server, once it watches. */
   id: string | undefined;
@@ -21,17 +24,23 @@ interface Watch {
  */
 export class Watches {
   readonly #connection: Connection;
+  readonly #user: string | undefined;
   readonly #lost: (error: unknown) => void;
   #stream: WatchStream | undefined;
   #opening = false;
-  /** In the order in which the server answers. */
+  /** In the order in which they were sent, which need not be that of the answers. */
   readonly #unanswered: Watch[] = [];
+  /** How many have been sent on this stream. */
+  #sent = 0;
+  /** How many streams in a row were refused. */
+  #refusals = 0;
   readonly #live = new Map<string, Watch>();
   readonly #waiting = new Set<Watch>();
 
   /** `lost` hears why a stream broke. */
-  constructor(connection: Connection, lost: (error: unknown) => void) {
+  constructor(connection: Connection, user: string | undefined, lost: (error: unknown) => void) {
     this.#connection = connection;
+    this.#user = user;
     this.#lost = lost;
   }
 
@@ -39,7 +48,7 @@ export class Watches {
   add(request: WatchCreateRequest, listener: Listener): Watching {
     const begun = Promise.withResolvers<void>();
     begun.promise.catch(() => {}); // not everybody waits for it
-    const watch: Watch = { request, listener, begun, id: undefined, cancelled: false };
+    const watch: Watch = { request, listener, number: 0, begun, id: undefined, cancelled: false };
     if (this.#stream !== undefined) this.#create(this.#stream, watch);
     else {
       this.#waiting.add(watch);
@@ -75,6 +84,7 @@ export class Watches {
       if (heard.end !== undefined) throw heard.end.error;
       this.#opening = false;
       this.#stream = stream;
+      this.#sent = 0;
       const waiting = [...this.#waiting];
       this.#waiting.clear();
       for (const watch of waiting) this.#create(stream, watch);
@@ -91,20 +101,23 @@ export class Watches {
   }
 
   #create(stream: WatchStream, watch: Watch): void {
+    watch.number = this.#sent++;
     this.#unanswered.push(watch);
     stream.send({ create_request: watch.request });
   }
 
   #heard(stream: WatchStream, response: WatchResponse): void {
+    if (response.header === undefined) return this.#broke(EtcdError.unreadable("a message without a header"));
     if (response.created) {
-      const watch = this.#unanswered.shift();
+      const watch = this.#answered(response.watch_id);
       if (watch === undefined) return;
       if (response.canceled) {
-        failed(watch, new EtcdError(REFUSED, `the watch was refused: ${response.cancel_reason}`), false);
+        failed(watch, this.#refused(watch, response.cancel_reason), false);
         // Perhaps because the login of the stream has expired. All start again, with another.
         this.#connection.refused();
         return this.fail(new EtcdError(REFUSED, "another watch was refused"));
       }
+      this.#refusals = 0;
       if (watch.cancelled) {
         stream.send({ cancel_request: { watch_id: response.watch_id } });
       } else {
@@ -123,9 +136,28 @@ export class Watches {
       failed(watch, new EtcdError(REFUSED, `the watch was cancelled: ${why}`), compacted);
       this.#closeIfIdle();
     } else if (response.events.length > 0) {
-      const put = response.events.flatMap(({ type, kv }) => type === "Put" ? [kv.value] : []);
+      const put = response.events.flatMap(({ type, kv }) =>
+        type === "Put" && kv !== undefined ? [kv.value] : []
+      );
       watch.listener.changed(put, BigInt(response.header.revision));
     }
+  }
+
+  /**
+   * Whose creation this answers. Servers count the watches of a stream from 0, and etcd answers in
+   * order; `etcd grpc-proxy` answers sooner for what another of its clients watches already.
+   */
+  #answered(id: string): Watch | undefined {
+    const index = this.#unanswered.findIndex(({ number }) => `${number}` === id);
+    return this.#unanswered.splice(Math.max(index, 0), 1)[0];
+  }
+
+  /** A second refusal is not for a login that has expired. */
+  #refused({ request }: Watch, reason: string): Error {
+    const error = new EtcdError(REFUSED, `the watch was refused: ${reason}`);
+    if (++this.#refusals < 2 || !reason.includes("etcdserver: permission denied")) return error;
+    const asked = { user: this.#user, prefix: prefixOfRequest(request) };
+    return refusal(new EtcdError(PERMISSION_DENIED, "etcdserver: permission denied"), asked) ?? error;
   }
 
   #cancel(watch: Watch): void {

@@ -1,13 +1,34 @@
 /** How one gets to etcd: addresses, locators, clients, TLS, users; and away from it. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { type AddressInfo, connect as dial, createServer } from "node:net";
+import { networkInterfaces } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { Etcd3 } from "etcd3";
 import { etcd } from "../../backends/etcd.ts";
+import { EtcdClient } from "../../backends/etcd/client.ts";
+import { readOrigin } from "../../backends/etcd/dial.ts";
+import { readTarget } from "../../backends/etcd/target.ts";
 import { BackendError, LockManager } from "../../mod.ts";
 import { EtcdServer } from "../servers/etcd.ts";
 import { freePort, HOST } from "../servers/process.ts";
 import { etcdctl } from "./etcdctl.ts";
+
+/** Listens at another address for a server. */
+async function relay(host: string, to: number): Promise<AsyncDisposable & { readonly port: number }> {
+  const listener = createServer((client) => {
+    const server = dial(to, HOST);
+    for (const socket of [client, server]) socket.on("error", () => {}).unref();
+    client.pipe(server).pipe(client);
+  }).listen(0, host);
+  await once(listener, "listening");
+  return {
+    port: (listener.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: async () => void listener.close(),
+  };
+}
 
 describe("connecting to etcd", () => {
   let server: EtcdServer;
@@ -75,7 +96,14 @@ describe("connecting to etcd", () => {
     ];
     const users = [{ username: "only" }, { password: "secret" }, { username: "", password: "secret" }];
     const others = [null, 42, Number.NaN, true, [], [5], { host: "h:1" }, { hosts: null }, { kv: {} }];
-    const tls = [true, "pem", { ca: 5 }, { caFile: "ca.pem" }, { cert: "without its key" }];
+    const pem = "-----BEGIN CERTIFICATE-----";
+    const tls: unknown[] = [true, "pem", { ca: 5 }, { caFile: "ca.pem" }, { cert: pem }, { key: pem }, {
+      servername: "",
+    }];
+    const paths = ["/etc/ssl/secret.pem", "secret", new TextEncoder().encode("./secret.pem"), {
+      secret: pem,
+    }];
+    tls.push(...paths.flatMap((path) => [{ ca: path }, { cert: path, key: pem }, { cert: pem, key: path }]));
     const typed = [...addresses, ...users, { username: "worker", password: 5 }, ...others];
     const targets = [...typed, ...tls.map((tls) => ({ tls }))].map((target) => [target, TypeError] as const);
     const ports = ["h:0", "h:65536", "http://h:99999"].map((target) => [target, RangeError] as const);
@@ -93,21 +121,76 @@ describe("connecting to etcd", () => {
     await using locks = new LockManager(etcd(`${HOST}:${await freePort()}`), { retryFor: 0 });
     await assert.rejects(locks.acquire("k"), BackendError);
   });
+
+  test("a path where a PEM text is meant is told so, by the name of the option", () => {
+    const pem = "-----BEGIN CERTIFICATE-----";
+    for (const [name, tls] of Object.entries({ ca: {}, cert: { key: pem }, key: { cert: pem } })) {
+      const wrong = new RegExp(`"${name}" of tls of etcd\\(\\).* not its path`);
+      assert.throws(() => etcd({ tls: { ...tls, [name]: "/etc/ssl/x.pem" } }), {
+        name: "TypeError",
+        message: wrong,
+      });
+    }
+  });
+
+  test("an address with a zone, which stays on this machine", async () => {
+    const origin = { secure: false, host: "fe80::1%eth0", port: 2379, authority: "[fe80::1]:2379" };
+    for (const zone of ["%eth0", "%25eth0"]) {
+      assert.deepEqual(readOrigin(`http://[fe80::1${zone}]:2379`), origin);
+    }
+    const loop = Object.entries(networkInterfaces()).find(([, all]) =>
+      all!.some((one) => one.address === "::1")
+    );
+    if (loop === undefined || "Deno" in globalThis) return; // no IPv6 here, or Deno, which refuses zones
+    await using proxy = await relay("::1", server.port);
+    await using locks = new LockManager(etcd(`http://[::1%${loop[0]}]:${proxy.port}`));
+    await works(locks);
+  });
 });
 
 describe("etcd over TLS", () => {
   let server: EtcdServer;
-  before(async () => void (server = await EtcdServer.start({ tls: true })));
-  after(async () => await server[Symbol.asyncDispose]());
+  let plain: EtcdServer;
+  before(async () => {
+    [server, plain] = await Promise.all([EtcdServer.start({ tls: "DNS:etcd.internal" }), EtcdServer.start()]);
+  });
+  after(async () => {
+    await server[Symbol.asyncDispose]();
+    await plain[Symbol.asyncDispose]();
+  });
 
   test("with the authority that signed its certificate, and the client's own", async () => {
     const { ca, cert, key } = server.certificates!;
-    const tls = { ca: readFileSync(ca, "utf8"), cert: readFileSync(cert), key: readFileSync(key) };
+    const servername = "etcd.internal"; // the certificate is for that alone, not for the address
+    const tls = {
+      servername,
+      ca: readFileSync(ca, "utf8"),
+      cert: readFileSync(cert),
+      key: readFileSync(key),
+    };
     await using locks = new LockManager(etcd({ hosts: server.url, tls }));
     await using lock = await locks.acquire("k");
     assert.ok(lock.held);
-    await using others = new LockManager(etcd({ hosts: server.url, tls: { ca: tls.ca } }));
+    await using others = new LockManager(etcd({ hosts: server.url, tls: { ca: tls.ca, servername } }));
     assert.equal(await others.tryAcquire("k"), undefined);
+    for (const name of [{}, { servername: "other.internal" }]) {
+      await using wrong = new LockManager(etcd({ hosts: server.url, tls: { ca: tls.ca, ...name } }), {
+        retryFor: 0,
+      });
+      await assert.rejects(wrong.acquire("k"), BackendError);
+    }
+  });
+
+  test("where one side speaks it and the other does not, the error says what may help", async () => {
+    for (
+      const [url, says] of [[server.url.replace("s:", ":"), /give https/], [
+        plain.url.replace(":", "s:"),
+        /give http:/,
+      ]] as const
+    ) {
+      await using locks = new LockManager(etcd(url), { retryFor: 0 });
+      await assert.rejects(locks.acquire("k"), says);
+    }
   });
 
   test("not with a certificate that nobody vouches for", async () => {
@@ -124,10 +207,13 @@ describe("etcd with users", () => {
     server = await EtcdServer.start({ args: ["--auth-token-ttl", "1"] });
     await etcdctl(server.url, "user", "add", `root:${password}`);
     await etcdctl(server.url, "user", "grant-role", "root", "root");
-    await etcdctl(server.url, "user", "add", `worker:${password}`);
-    await etcdctl(server.url, "role", "add", "locks");
-    await etcdctl(server.url, "role", "grant-permission", "--prefix", "locks", "readwrite", "holdfast/");
-    await etcdctl(server.url, "user", "grant-role", "worker", "locks");
+    // The recipe of the module's documentation.
+    const documentation = readFileSync(new URL("../../backends/etcd.ts", import.meta.url), "utf8");
+    const recipe = [...documentation.matchAll(/^ \* etcdctl (.*)$/gm)].map(([, args]) => args!.split(" "));
+    assert.equal(recipe.length, 4);
+    for (const args of recipe) {
+      await etcdctl(server.url, ...args.map((arg) => arg.replace("PASSWORD", password)));
+    }
     await etcdctl(server.url, "auth", "enable");
   });
   after(async () => await server[Symbol.asyncDispose]());
@@ -177,5 +263,17 @@ describe("etcd with users", () => {
     await refused(two);
     await using three = new LockManager(etcd({ hosts: server.url, ...user }), { prefix: "elsewhere" });
     await refused(three);
+    // It names who may not do what, and what to do.
+    await assert.rejects(three.tryAcquire("k"), /"worker".*"elsewhere\/".*role grant-permission/);
+    const port = new EtcdClient(readTarget({ hosts: server.url, ...user }));
+    const watching = () =>
+      port.watch({ key: Buffer.from("elsewhere/k/") }, { changed() {}, failed() {} }).ready;
+    await assert.rejects(watching(), /refused/); // perhaps its login is too old
+    await assert.rejects(watching(), {
+      name: "BackendError",
+      retryable: false,
+      message: /"worker".*"elsewhere\/"/,
+    });
+    port.close();
   });
 });

@@ -10,7 +10,6 @@ import { fileURLToPath } from "node:url";
 import { Exchange } from "../../backends/etcd/exchange.ts";
 import {
   FLAG,
-  type Frame,
   frame,
   FrameReader,
   numberFrame,
@@ -22,6 +21,7 @@ import { encode } from "../../backends/etcd/hpack.ts";
 import { Session, type Stream } from "../../backends/etcd/http2.ts";
 import { runtimes } from "../runner/runtimes.ts";
 import { HOST } from "../servers/process.ts";
+import { scripted } from "./bare_peer.ts";
 
 const HEAD = encode({ ":method": "POST", ":scheme": "http", ":path": "/echo", ":authority": HOST });
 
@@ -39,7 +39,7 @@ class Reply {
       headers: (fields) => void Object.assign(this.fields, Object.fromEntries(fields)),
       data: (bytes) => void this.#parts.push(Buffer.from(bytes)),
       ended: () => resolve("ended"),
-      broken: resolve,
+      broken: (why, unsent) => resolve(unsent ? `${why}, unsent` : why),
     });
   }
 
@@ -52,11 +52,16 @@ class Reply {
 function connected(port: number) {
   const failures: string[] = [];
   const failed = Promise.withResolvers<string>();
-  const session = new Session(net.connect({ host: HOST, port, noDelay: true }), (why) => {
-    failures.push(why);
-    failed.resolve(why);
+  const left = Promise.withResolvers<void>();
+  const session = new Session(net.connect({ host: HOST, port, noDelay: true }), {
+    settled() {},
+    leaving: left.resolve,
+    failed(why) {
+      failures.push(why);
+      failed.resolve(why);
+    },
   });
-  return { session, failures, failed: failed.promise };
+  return { session, failures, failed: failed.promise, left: left.promise };
 }
 
 /** With Node's own server, whatever this runs on. */
@@ -87,21 +92,6 @@ async function withServer(server: Server) {
       server.close();
     },
   };
-}
-
-/** Says what it is told to, frame by frame, once the client has said hello. */
-function scripted(answer: (said: Frame, socket: net.Socket) => void): Server {
-  return net.createServer((socket) => {
-    socket.on("error", () => {});
-    const reader = new FrameReader();
-    let hello = 24; // the preface
-    socket.write(settingsFrame([]));
-    socket.on("data", (bytes: Buffer) => {
-      const skipped = Math.min(hello, bytes.length);
-      hello -= skipped;
-      for (const said of reader.read(bytes.subarray(skipped))) answer(said, socket);
-    });
-  });
 }
 
 const patient = { timeout: 30_000 };
@@ -260,6 +250,47 @@ describe("with bare frames", () => {
     assert.deepEqual(at.failures, []);
   });
 
+  // Goes red if: all streams end with a goodbye, or none, or a new one is sent after it.
+  test(
+    "after a goodbye what the server has begun goes on, and the rest is told as unsent",
+    patient,
+    async () => {
+      const heads: number[] = [];
+      using at = await withServer(scripted(({ type, stream }, socket) => {
+        if (type !== TYPE.headers || heads.push(stream) < 3) return;
+        const last = Buffer.alloc(8);
+        last.writeUInt32BE(3);
+        socket.write(frame(TYPE.goaway, 0, 0, last));
+        for (const id of [1, 3]) {
+          socket.write(frame(TYPE.headers, FLAG.endHeaders | FLAG.endStream, id, headers));
+        }
+      }));
+      const replies = Array.from({ length: 3 }, () => new Reply(at.session));
+      for (const { stream } of replies) stream.send(Buffer.alloc(0), true);
+      await at.left;
+      const late = new Reply(at.session);
+      const going = "the server is going away, unsent";
+      const all = await Promise.all([...replies, late].map(({ over }) => over));
+      assert.deepEqual(all, ["ended", "ended", going, going]);
+      assert.deepEqual(heads, [1, 3, 5]);
+      assert.deepEqual(at.failures, []);
+    },
+  );
+
+  // Goes red if: answers pile up for a server that reads none of them.
+  test("who asks and does not listen is left", patient, async () => {
+    using at = await withServer(net.createServer((socket) => {
+      socket.on("error", () => {}).pause();
+      socket.write(settingsFrame([]));
+      const pings = Buffer.concat(
+        Array.from({ length: 10_000 }, () => frame(TYPE.ping, 0, 0, Buffer.alloc(8))),
+      );
+      const flood = (error?: unknown) => void (error || socket.destroyed || socket.write(pings, flood));
+      flood();
+    }));
+    assert.match(await at.failed, /does not read|closed|reset/);
+  });
+
   // Goes red if: what comes for a stream that was given up is not counted, or its headers are not skipped.
   test("what comes for a stream that was given up costs nobody any room", patient, async () => {
     let credit = 0;
@@ -346,7 +377,19 @@ describe("with bare frames", () => {
         /has not sent/,
         Buffer.concat([settingsFrame([]), frame(TYPE.headers, FLAG.endHeaders, 1, Buffer.of(0xff, 0))]),
       ],
-      [/going away/, Buffer.concat([settingsFrame([]), frame(TYPE.goaway, 0, 0, Buffer.alloc(8))])],
+      [
+        /longer than is allowed/,
+        Buffer.concat([
+          settingsFrame([]),
+          frame(TYPE.headers, 0, 1, headers),
+          ...Array.from({ length: 5 }, () => frame(TYPE.continuation, 0, 1, Buffer.alloc(16_384))),
+        ]),
+      ],
+      [
+        /more room than there can be/,
+        Buffer.concat([settingsFrame([]), numberFrame(TYPE.window, 0, 2 ** 31 - 1)]),
+      ],
+      [/more room than there can be/, settingsFrame([[SETTING.window, 2 ** 31]])],
     ];
     for (const [why, bytes] of wrong) {
       using at = await withServer(

@@ -4,8 +4,9 @@ import { after, before, describe, test } from "node:test";
 import { EtcdClient } from "../../backends/etcd/client.ts";
 import { EtcdLease } from "../../backends/etcd/lease.ts";
 import { list } from "../../backends/etcd/list.ts";
-import type { TxnRequest } from "../../backends/etcd/messages.ts";
+import type { Header, TxnRequest } from "../../backends/etcd/messages.ts";
 import type { Port } from "../../backends/etcd/port.ts";
+import { EtcdError } from "../../backends/etcd/status.ts";
 import { readTarget } from "../../backends/etcd/target.ts";
 import type { LossReason, Mode } from "../../internal/backend.ts";
 import { EtcdServer } from "../servers/etcd.ts";
@@ -104,7 +105,7 @@ describe("an etcd lease", () => {
     const outcomes = await lease.renew([holder, bystander], call());
     assert.deepEqual([...outcomes.keys()], [bystander.id]);
     assert.deepEqual(lost, [`stolen ${holder.id}`]);
-    assert.deepEqual(await lease.attempt(holder, call()), { state: "gone", why: "stolen" });
+    assert.equal((await lease.attempt(holder, call())).state, "gone");
     await lease.close(call());
     await other.close(call());
   });
@@ -236,6 +237,136 @@ describe("an etcd lease", () => {
       await lease.close(call());
       await other.close(call());
     }
+  });
+
+  // Goes red if: what a notice, or a renewal, says is gone is dropped while a copy may be under way.
+  test("nor does it when a notice or a renewal has told of the end; a fence that fails is repeated", async () => {
+    for (const told of ["notice", "renewal"]) {
+      let [copies, failing] = [0, 3];
+      const isFence = ({ success, compare }: TxnRequest) =>
+        success!.some(({ request_put }) => request_put?.key.toString().endsWith("/epoch")) &&
+        compare?.length === 1;
+      const { port: slow, held } = losing((txn) =>
+        (puts(txn, "end") && ++copies === 1) || (isFence(txn) && --failing >= 0) ? "hold" : "pass"
+      );
+      const deaf: Port = told === "notice"
+        ? slow
+        : { ...slow, call: slow.call, watch: () => ({ ready: Promise.resolve(), cancel() {} }) };
+      const [{ lease, lost }, { lease: other }] = [await open(deaf), await open()];
+      const first = claim("end");
+      if (told === "renewal") await enter(other, first);
+      const twice = claim("end");
+      await assert.rejects(lease.attempt(twice, call()));
+      twice.progress = "unsure";
+      assert.equal((await enter(lease, twice)).state, told === "notice" ? "granted" : "contended");
+      if (told === "notice") {
+        await enter(other, claim("end", { steal: true }));
+        await until(async () => lost.length > 0, () => "no notice");
+      } else {
+        await server.rpc("kv/deleterange", { key: btoa("holdfast/end/"), range_end: btoa("holdfast/end0") });
+        assert.equal((await lease.renew([twice], call())).get(twice.id)?.state, "gone");
+      }
+      const fenced = async () => {
+        await lease.renew([], call());
+        return failing < 0;
+      };
+      await until(fenced, () => "the fence was not repeated");
+      await other.close(call());
+      assert.equal((await port.call("txn", held[0]!, call())).succeeded, false, told);
+      assert.deepEqual(await names("end"), []);
+      await lease.close(call());
+    }
+  });
+
+  /** A port whose answers seem to be another's. */
+  function posing(as: (header: Header) => Partial<Header>): Port {
+    return {
+      async call(method, request, bounds) {
+        const reply = await port.call(method, request, bounds);
+        const { header } = reply as { header: Header };
+        return { ...reply as object, header: { ...header, ...as(header) } } as typeof reply;
+      },
+      watch: (request, listener) => port.watch(request, listener),
+      close() {},
+    };
+  }
+
+  // Goes red if: an answer is believed whatever cluster it is of, or though it is older than one before.
+  test("what another cluster says, or one that was set back, is no news of a lock", async () => {
+    for (const as of [() => ({ cluster_id: "5" }), () => ({ revision: "1" })]) {
+      let posed = false;
+      const { lease, lost } = await open(posing((header) => posed ? as() : header));
+      const held = claim("posed");
+      await enter(lease, held);
+      posed = true;
+      await server.rpc("kv/deleterange", {
+        key: btoa("holdfast/posed/"),
+        range_end: btoa("holdfast/posed0"),
+      });
+      for (const asked of [() => lease.attempt(held, call()), () => lease.release(held, call())]) {
+        await assert.rejects(asked(), { name: "BackendError", retryable: true });
+      }
+      await assert.rejects(lease.renew([held], call()), { name: "BackendError", retryable: true });
+      assert.deepEqual(lost, []);
+      posed = false;
+      assert.equal(await lease.release(held, call()), false);
+      await lease.close(call());
+    }
+  });
+
+  // Goes red if: an error, which has no header, or one member's word is enough for a loss.
+  test("that the lease is gone is believed only if its keys are gone too", async () => {
+    let lie: string | undefined;
+    const lying: Port = {
+      async call(method, request, bounds) {
+        if (lie === "error" && method === "txn" && puts(request as TxnRequest, "lie")) {
+          throw new EtcdError(5, "etcdserver: requested lease not found");
+        }
+        const reply = await port.call(method, request, bounds);
+        const told = lie !== undefined && lie !== "error" && method === "leaseKeepAlive";
+        return told ? { ...reply as object, TTL: lie } as typeof reply : reply;
+      },
+      watch: (request, listener) => port.watch(request, listener),
+      close() {},
+    };
+    const { lease, lost } = await open(lying);
+    const held = claim("lie");
+    await enter(lease, held);
+    for (lie of ["0", "-1", "-9223372036854775808"]) await assert.rejects(lease.renew([held], call()), lie);
+    lie = "error";
+    await assert.rejects(lease.attempt(claim("lie"), call()));
+    assert.deepEqual(lost, []);
+    lie = "9223372036854775807";
+    assert.equal((await lease.renew([held], call())).get(held.id)?.state, "granted");
+    assert.equal(lease.ttl, 5_000);
+    await lease.close(call());
+  });
+
+  // Goes red if: a renewal fails with one of its parts.
+  test("the parts of a renewal do not fail each other", async () => {
+    const lists = (txn: TxnRequest) => txn.success!.length > 1 && txn.compare === undefined;
+    let broken = "";
+    const partly: Port = {
+      async call(method, request, bounds) {
+        const part = method === "txn" && lists(request as TxnRequest) ? "list" : method;
+        if (part === broken) throw new EtcdError(8, "etcdserver: too many requests");
+        return await port.call(method, request, bounds);
+      },
+      watch: (request, listener) => port.watch(request, listener),
+      close() {},
+    };
+    const [{ lease }, { lease: other }] = [await open(partly), await open()];
+    const crowd = Array.from({ length: 101 }, (_, n) => claim(`part ${n}`)); // more than one read has room for
+    for (const { key } of crowd) await enter(other, claim(key.slice("holdfast/".length)));
+    for (const each of crowd) await enter(lease, each);
+    const held = claim("part");
+    await enter(lease, held);
+    broken = "leaseTimeToLive";
+    assert.equal((await lease.renew([held, ...crowd], call())).size, 101);
+    broken = "list";
+    await assert.rejects(lease.renew([held, ...crowd], call()), "nothing was read");
+    await lease.close(call());
+    await other.close(call());
   });
 
   test("an attempt whose reply was lost is the same claim, with the same token", async () => {

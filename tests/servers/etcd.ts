@@ -13,8 +13,8 @@ import { disposeAll, Server } from "./server.ts";
 export interface EtcdOptions {
   /** Further arguments: `["--auto-compaction-retention", "1"]`. */
   readonly args?: readonly string[];
-  /** Serve TLS to clients, with `certificates`. */
-  readonly tls?: boolean;
+  /** Serve TLS to clients, with `certificates`; for these names, if some are given: `DNS:etcd.internal`. */
+  readonly tls?: boolean | string;
   /** For clients, of the first member. Default: a free one. */
   readonly port?: number;
   /** Added to the environment. */
@@ -92,6 +92,32 @@ export class EtcdServer extends Server {
   }
 }
 
+/** `etcd grpc-proxy`, which stands between clients and members, and makes calls of its own of theirs. */
+export class EtcdGrpcProxy extends Server {
+  /** Resolves once it serves. */
+  static async start(members: readonly string[]): Promise<EtcdGrpcProxy> {
+    const folder = dataFolder("etcd-proxy");
+    const [port = 0] = await freePorts(1);
+    const server = await ServerProcess.start({
+      name: "etcd grpc-proxy",
+      binary: await binary("etcd"),
+      args: [
+        ...["grpc-proxy", "start", "--endpoints", members.join()],
+        // Newer ones connect to what they advertise before they serve.
+        ...["--listen-addr", `${HOST}:${port}`, "--advertise-client-url", `${HOST}:${port}`],
+      ],
+      folder,
+      ready: async () => (await http("GET", `http://${HOST}:${port}/health`)).includes('"true"'),
+    });
+    return new EtcdGrpcProxy(port, server);
+  }
+
+  /** `http://127.0.0.1:port`. */
+  get url(): string {
+    return `http://${this.host}:${this.port}`;
+  }
+}
+
 /** Three members. */
 export class EtcdCluster implements AsyncDisposable {
   readonly servers: readonly EtcdServer[];
@@ -164,7 +190,7 @@ interface Plan {
   readonly tls: Certificates | undefined;
 }
 
-async function plan(name: string, tls = false, port?: number): Promise<Plan> {
+async function plan(name: string, tls: boolean | string = false, port?: number): Promise<Plan> {
   const folder = dataFolder("etcd");
   const [client = 0, peer = 0, metrics] = await freePorts(3);
   return {
@@ -173,7 +199,7 @@ async function plan(name: string, tls = false, port?: number): Promise<Plan> {
     port: port ?? client,
     peer,
     metrics: `http://${HOST}:${metrics}`,
-    tls: tls ? await certificates(folder) : undefined,
+    tls: tls ? await certificates(folder, ...(tls === true ? [] : [tls])) : undefined,
   };
 }
 
