@@ -81,8 +81,12 @@ export type {
  * user's state folder. The file is opened at the first call. It keeps the process alive only while
  * something is held or waited for.
  */
-export const locks: LockManager = new LockManager(
-  deferred("sqlite", SQLITE_TRAITS, async () => (await import("./backends/sqlite.ts")).sqlite()),
+export const locks: LockManager = /* @__PURE__ */ new LockManager(
+  /* @__PURE__ */ deferred(
+    "sqlite",
+    SQLITE_TRAITS,
+    async () => (await import("./backends/sqlite.ts")).sqlite(),
+  ),
 );
 
 /**

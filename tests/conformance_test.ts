@@ -7,7 +7,7 @@ import { backends } from "./backends.ts";
 import { conformance, sideBySide } from "./conformance/mod.ts";
 
 /** Most of a case is waiting for a store, so many run at once. */
-const WIDTH = 32;
+const WIDTH = 12;
 
 for (const [backend, open] of Object.entries(backends)) {
   const harness = await open();

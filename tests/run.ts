@@ -1,21 +1,19 @@
 /**
  * Runs the tests on Deno, Bun and Node: `deno task test [deno|bun|node ...] [part of a path ...]`.
  * Installs what they need, npm packages and servers. `BACKENDS=memory,redis` leaves out the tests of
- * all other stores, `JOBS` is how many files run at once. Prints a line for each file on each runtime,
- * after all that it printed if a test in it failed, and ends with what has failed, in short, and one
- * line `N passed, N failed`; the exit status is 1 if a test failed or none ran.
+ * all other stores, `JOBS` is how many files run at once, otherwise as many as the machine has time for.
+ * Prints a line for each file on each runtime, after all that it printed if a test in it failed, and ends
+ * with what has failed, in short, and one line `N passed, N failed`; the exit status is 1 if a test failed
+ * or none ran.
  */
-import { availableParallelism } from "node:os";
 import process from "node:process";
 import { backends } from "./backends.ts";
 import { chosenStores, testFiles } from "./runner/files.ts";
+import { runAll } from "./runner/pace.ts";
 import { installPackages } from "./runner/packages.ts";
 import { run } from "./runner/run.ts";
 import { runtimes } from "./runner/runtimes.ts";
 import { install, NEEDS } from "./servers/install.ts";
-
-/** More than there are processors: most of a test is waiting. Not many more: all are about time. */
-const AT_ONCE = Number(process.env.JOBS) || 2 * availableParallelism();
 
 const words = process.argv.slice(2);
 const named = words.filter((word) => runtimes.some(({ name }) => name === word));
@@ -31,21 +29,18 @@ const jobs = files.flatMap((file) =>
 const live = jobs.length === 1;
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failed: string[] = [];
-const workers = Array.from({ length: AT_ONCE }, async () => {
-  for (let job = jobs.shift(); job; job = jobs.shift()) {
-    const { output, seconds, failures, ...counts } = await run(job, live);
-    if (counts.failed > 0) console.log(output);
-    const mark = counts.failed > 0 ? "FAILED" : "ok    ";
-    const on = job.backend === undefined ? "" : ` on ${job.backend}`;
-    const done = `${mark} ${job.runtime.name.padEnd(4)} ${job.file}${on}: ${line(counts)} (${seconds} s)`;
-    console.log(done);
-    if (counts.failed > 0) failed.push([done, ...failures].join("\n  "));
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    total.skipped += counts.skipped;
-  }
+await runAll(jobs, async (job) => {
+  const { output, seconds, failures, ...counts } = await run(job, live);
+  if (counts.failed > 0) console.log(output);
+  const mark = counts.failed > 0 ? "FAILED" : "ok    ";
+  const on = job.backend === undefined ? "" : ` on ${job.backend}`;
+  const done = `${mark} ${job.runtime.name.padEnd(4)} ${job.file}${on}: ${line(counts)} (${seconds} s)`;
+  console.log(done);
+  if (counts.failed > 0) failed.push([done, ...failures].join("\n  "));
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
 });
-await Promise.all(workers);
 
 console.log(`\n${[...failed, line(total)].join("\n")}`);
 process.exitCode = total.failed > 0 || total.passed === 0 ? 1 : 0;

@@ -1,5 +1,5 @@
-import process from "node:process";
 import { BackendError } from "../../internal/errors.ts";
+import { process } from "./builtin.ts";
 
 /** A value that a statement takes. */
 export type Value = string | number | null;

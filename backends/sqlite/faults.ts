@@ -1,6 +1,5 @@
-import { closeSync, openSync, statSync } from "node:fs";
-import { dirname } from "node:path";
 import { BackendError } from "../../internal/errors.ts";
+import { closeSync, dirname, openSync, statSync } from "./builtin.ts";
 import { user } from "./rights.ts";
 
 /** What a fault means. */

@@ -1,5 +1,4 @@
-import { realpathSync, statSync, unlinkSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, realpathSync, statSync, unlinkSync } from "./builtin.ts";
 import { type Database, openDatabase, type Result, type Statement, type Value } from "./database.ts";
 import { fault, isBusy, refusal, Unsettled } from "./faults.ts";
 import { inode } from "./inode.ts";

@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { statSync } from "./builtin.ts";
 
 /** Deno's own call takes a fifth of the time of its `node:fs`, and is made several times for each lock. */
 const { Deno } = globalThis as { Deno?: { statSync(path: string): { readonly ino: number | null } } };

@@ -1,6 +1,13 @@
-import { randomBytes } from "node:crypto";
-import { closeSync, openSync, readdirSync, statSync, unlinkSync, utimesSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  join,
+  openSync,
+  randomBytes,
+  readdirSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+} from "./builtin.ts";
 import { type Database, openDatabase } from "./database.ts";
 import { isBusy } from "./faults.ts";
 import { inode } from "./inode.ts";

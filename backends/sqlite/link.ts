@@ -1,4 +1,5 @@
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { connect } from "./builtin.ts";
 
 /**
  * Why waiting for the end of somebody's claim came to an end. "gone": its process says so. "unheard": that

@@ -1,4 +1,4 @@
-import { clearTimeout, setTimeout } from "node:timers";
+import { clearTimeout, setTimeout } from "./builtin.ts";
 import type { Transactions } from "./transactions.ts";
 
 /** Somebody who cannot be told, or may not be. */

@@ -1,8 +1,5 @@
-import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
-import process from "node:process";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { BackendError } from "../../internal/errors.ts";
+import { fileURLToPath, homedir, isAbsolute, join, pathToFileURL, process, resolve } from "./builtin.ts";
 
 /** Where the locks of this user are if nobody says otherwise: the same file for every runtime. */
 export function defaultPath(): string {

@@ -1,5 +1,5 @@
-import { chmodSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
+import { chmodSync, connect, createServer } from "./builtin.ts";
 import { idOf } from "./life.ts";
 import { type Ending, hear, Link } from "./link.ts";
 import { maySpeak } from "./rights.ts";

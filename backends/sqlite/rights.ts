@@ -1,4 +1,4 @@
-import process from "node:process";
+import { process } from "./builtin.ts";
 
 /** What is asked of Deno's permissions here. */
 type Right = { readonly name: "net" } | { readonly name: "sys"; readonly kind: "uid" };

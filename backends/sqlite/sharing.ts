@@ -1,17 +1,17 @@
-import { randomBytes } from "node:crypto";
+import type { Stats } from "node:fs";
 import {
   chmodSync,
   chownSync,
+  dirname,
   linkSync,
   mkdirSync,
+  randomBytes,
   renameSync,
   rmdirSync,
   rmSync,
-  type Stats,
   statSync,
   writeFileSync,
-} from "node:fs";
-import { dirname } from "node:path";
+} from "./builtin.ts";
 import { inode } from "./inode.ts";
 import { user } from "./rights.ts";
 

@@ -1,8 +1,4 @@
-import { createHash } from "node:crypto";
-import { readlinkSync, symlinkSync, unlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
+import { createHash, join, process, readlinkSync, symlinkSync, tmpdir, unlinkSync } from "./builtin.ts";
 
 /** The path of a socket is limited: to 103 bytes on macOS, to 107 on Linux. */
 const LONGEST = 100;

@@ -111,9 +111,9 @@ export function conformance(harness: Harness): Case[] {
 }
 
 /**
- * Lets a runner that takes one case after the other run up to `width` of them side by side: the
- * first `run` of a case starts those that follow it too. Most of a case is waiting, so this is what
- * keeps a suite with real expiries short.
+ * Lets a runner that takes one case after the other run up to `width` of them side by side: the first
+ * `run` of a case starts others too, and each that ends starts the next. Most of a case is waiting, so this
+ * is what keeps a suite with real expiries short.
  */
 export function sideBySide(cases: readonly Case[], width: number): Case[] {
   const running = new Map<Case, Promise<void>>();
@@ -122,18 +122,21 @@ export function sideBySide(cases: readonly Case[], width: number): Case[] {
     let result = running.get(one);
     if (result === undefined) {
       result = one.run();
-      result.catch(() => {}); // reported by the case's own turn
       running.set(one, result);
+      result.then(startNext, startNext); // a failure is reported by the case's own turn
     }
     return result;
+  };
+  const startNext = () => {
+    const next = wanted.find((one) => !running.has(one));
+    if (next !== undefined) start(next);
   };
   return cases.map((one) => ({
     ...one,
     run: () => {
-      const at = wanted.indexOf(one);
-      if (at < 0) return start(one);
-      for (const next of wanted.slice(at, at + width)) start(next);
-      return start(one);
+      const result = start(one);
+      for (let more = running.size; more < width; more++) startNext();
+      return result;
     },
   }));
 }

@@ -1,6 +1,7 @@
 /**
  * Finds the programs that the tests start. What is missing is installed with apt-get on Debian as
- * root; elsewhere the error says what to install. What is on the PATH is used as it is.
+ * root; elsewhere the error says what to install. What is on the PATH is used as it is, and so are the jars
+ * in the folder HOLDFAST_JARS.
  */
 
 import {
@@ -49,6 +50,7 @@ const SOURCES: Record<string, Source> = {
     files: ["/usr/share/java/curator-recipes.jar"],
   },
   "consul": { debian: "consul", brew: "consul", release: "bullseye" },
+  "chromium": { debian: "chromium", brew: "chromium" },
   "openssl": { debian: "openssl", brew: "openssl" },
   "libfaketime.so.1": {
     debian: "libfaketime",
@@ -59,6 +61,7 @@ const SOURCES: Record<string, Source> = {
 
 /** What each store's tests need, for installing it all at once. */
 export const NEEDS: Readonly<Record<string, readonly string[]>> = {
+  memory: process.platform === "linux" ? ["chromium"] : [], // browsers have no other store
   redis: ["redis-server", "redis-sentinel", "redis-cli", "openssl", "libfaketime.so.1"],
   etcd: ["etcd", "etcdctl", "openssl", "libfaketime.so.1"],
   zookeeper: ["java", "javac", "zookeeper.jar", "curator-recipes.jar", "libfaketime.so.1"],
@@ -109,6 +112,8 @@ function aptGet(args: readonly string[], cwd?: string): Promise<string> {
 
 function find(name: string): string | undefined {
   const files = SOURCES[name]?.files;
+  const jar = join(process.env.HOLDFAST_JARS ?? "", name);
+  if (process.env.HOLDFAST_JARS && name.endsWith(".jar") && existsSync(jar)) return jar;
   return files ? files.find((path) => existsSync(path)) : which(name);
 }
 

@@ -24,7 +24,8 @@ import { openDatabase } from "../../backends/sqlite/database.ts";
 import { LockManager } from "../../mod.ts";
 import { ROOT } from "../runner/packages.ts";
 import { runtimes } from "../runner/runtimes.ts";
-import { Child } from "./child.ts";
+import { type RuntimeName, thisRuntime } from "../servers/script.ts";
+import { Child, own } from "./child.ts";
 import { Scene } from "./support.ts";
 
 const LONG = { ttl: 120_000 };
@@ -44,24 +45,22 @@ function canMount(): boolean {
 }
 
 describe("out of file descriptors", () => {
-  for (const runtime of runtimes) {
-    // Red if: something that fails in the background is handled by nobody, or a want that passes counts as final.
-    test(`the first lock of a ${runtime.name} process fails by name, and works once some are free`, async () => {
-      for (let free = 0; free <= 9; free++) {
-        await using scene = new Scene();
-        await using child = await Child.start(scene.path, { runtime, descriptors: 150, retryFor: 0 });
-        await child.does("exhaust", `${free}`);
-        const first = await child.does("tryAcquire", "k", LONG).catch((error) => error);
-        if (first instanceof Error) {
-          assert.match(first.message, /no file descriptor left.*ulimit -n/, `${free} free`);
-        } else assert.ok(first.held);
-        await child.does("relent");
-        if (first instanceof Error) assert.ok((await child.does("tryAcquire", "k", LONG)).held);
-        await child.does("release", "k");
-        await child.does("close");
-      }
-    });
-  }
+  // Red if: something that fails in the background is handled by nobody, or a want that passes counts as final.
+  test("the first lock of a process fails by name, and works once some are free", async () => {
+    for (let free = 0; free <= 9; free++) {
+      await using scene = new Scene();
+      await using child = await Child.start(scene.path, { descriptors: 150, retryFor: 0 });
+      await child.does("exhaust", `${free}`);
+      const first = await child.does("tryAcquire", "k", LONG).catch((error) => error);
+      if (first instanceof Error) {
+        assert.match(first.message, /no file descriptor left.*ulimit -n/, `${free} free`);
+      } else assert.ok(first.held);
+      await child.does("relent");
+      if (first instanceof Error) assert.ok((await child.does("tryAcquire", "k", LONG)).held);
+      await child.does("release", "k");
+      await child.does("close");
+    }
+  });
 });
 
 describe("a fault that passes is waited for, and named if it does not pass", () => {
@@ -114,39 +113,37 @@ describe(
   () => {
     const [A, B, GROUP] = [41_001, 41_002, 41_999];
 
-    for (const runtime of runtimes) {
-      // Red if: what one user makes cannot be used by the other, whatever the umask.
-      test(`of mode 2770 is shared by its group, on ${runtime.name}`, async () => {
-        await using scene = new Scene();
-        chmodSync(scene.folder, 0o755);
-        const path = join(scene.folder, "shared", "locks.db");
-        mkdirSync(join(scene.folder, "shared"));
-        chownSync(join(scene.folder, "shared"), 0, GROUP);
-        chmodSync(join(scene.folder, "shared"), 0o2770);
-        await using a = await Child.start(path, { runtime });
-        await using b = await Child.start(path, { runtime });
-        await a.does("become", `${A}:${GROUP}`);
-        await b.does("become", `${B}:${GROUP}`);
-        await a.does("acquire", "k", LONG);
-        assert.equal((await b.does("tryAcquire", "k", LONG)).held, false);
-        await b.does("watch", "k");
-        const next = b.does("acquire", "k", LONG);
-        await b.hears("waiting");
-        await a.does("release", "k");
-        assert.ok((await next).held);
-        await b.does("release", "k");
-        await a.does("acquire", "k", LONG);
-        const heir = b.does("acquire", "k", LONG);
-        await b.hears("waiting");
-        a.signal("SIGKILL");
-        assert.ok((await heir).held, "and sees that the other has ended");
-        for (const name of readdirSync(join(scene.folder, "shared"), { recursive: true, encoding: "utf8" })) {
-          const { mode, gid } = statSync(join(scene.folder, "shared", name));
-          assert.equal(gid, GROUP, name);
-          assert.equal(mode & 0o077, name.endsWith("-peers") ? 0o070 : 0o060, `${name}: ${mode.toString(8)}`);
-        }
-      });
-    }
+    // Red if: what one user makes cannot be used by the other, whatever the umask.
+    test("of mode 2770 is shared by its group", async () => {
+      await using scene = new Scene();
+      chmodSync(scene.folder, 0o755);
+      const path = join(scene.folder, "shared", "locks.db");
+      mkdirSync(join(scene.folder, "shared"));
+      chownSync(join(scene.folder, "shared"), 0, GROUP);
+      chmodSync(join(scene.folder, "shared"), 0o2770);
+      await using a = await Child.start(path);
+      await using b = await Child.start(path);
+      await a.does("become", `${A}:${GROUP}`);
+      await b.does("become", `${B}:${GROUP}`);
+      await a.does("acquire", "k", LONG);
+      assert.equal((await b.does("tryAcquire", "k", LONG)).held, false);
+      await b.does("watch", "k");
+      const next = b.does("acquire", "k", LONG);
+      await b.hears("waiting");
+      await a.does("release", "k");
+      assert.ok((await next).held);
+      await b.does("release", "k");
+      await a.does("acquire", "k", LONG);
+      const heir = b.does("acquire", "k", LONG);
+      await b.hears("waiting");
+      a.signal("SIGKILL");
+      assert.ok((await heir).held, "and sees that the other has ended");
+      for (const name of readdirSync(join(scene.folder, "shared"), { recursive: true, encoding: "utf8" })) {
+        const { mode, gid } = statSync(join(scene.folder, "shared", name));
+        assert.equal(gid, GROUP, name);
+        assert.equal(mode & 0o077, name.endsWith("-peers") ? 0o070 : 0o060, `${name}: ${mode.toString(8)}`);
+      }
+    });
 
     // Red if: there is a moment at which a file or folder is there with the rights of its maker alone.
     test("of mode 2770 is shared by its group from the first moment on, folders made in it included", async () => {
@@ -210,25 +207,26 @@ describe(
 
 describe("a runtime that allows little", () => {
   const script = fileURLToPath(new URL("./restricted.ts", import.meta.url));
-  const [deno, , node] = runtimes.map(({ binary }) => binary) as [string, string, string];
+  const binary = own().binary;
+  const on = (name: RuntimeName) => thisRuntime === name ? test : () => {};
   // Deno gives a Deno that it starts all rights, wherever it finds its own path among the arguments.
-  const run = (binary: string, args: string[], { env = process.env }: { env?: NodeJS.ProcessEnv } = {}) =>
+  const run = (args: string[], { env = process.env }: { env?: NodeJS.ProcessEnv } = {}) =>
     promisify(execFile)("sh", ["-c", 'exec "$RUNTIME" "$@"', "sh", ...args], {
       env: { ...env, RUNTIME: binary },
     });
 
   // Red if: more is needed than the documentation says; a second start is not like the first.
-  test("Deno: reading and writing one folder is enough for the conformance suite", async () => {
+  on("deno")("Deno: reading and writing one folder is enough for the conformance suite", async () => {
     await using scene = new Scene();
     const rights = [`--allow-read=${scene.folder}`, `--allow-write=${scene.folder}`];
     for (const suite of ["once", "once", "conformance"]) {
       const args = ["run", "--no-prompt", "--no-check", "--quiet", ...rights, script, scene.path, suite];
-      const { stdout } = await run(deno, args);
+      const { stdout } = await run(args);
       assert.match(stdout, /^passed [1-9]\d*, failed 0$/m, stdout);
     }
   });
 
-  test("Deno: the default file takes the right to read three variables", async () => {
+  on("deno")("Deno: the default file takes the right to read three variables", async () => {
     await using scene = new Scene();
     const rights = ["--allow-env=HOLDFAST_DB,XDG_STATE_HOME,HOME"];
     for (const flag of ["read", "write"]) rights.push(`--allow-${flag}=${scene.folder}`);
@@ -237,16 +235,16 @@ describe("a runtime that allows little", () => {
     delete (env as NodeJS.ProcessEnv).XDG_STATE_HOME;
     for (let start = 0; start < 2; start++) {
       const args = ["run", "--no-prompt", "--no-check", "--quiet", ...rights, script, "", "once"];
-      assert.match((await run(deno, args, { env })).stdout, /^passed 1, failed 0$/m);
+      assert.match((await run(args, { env })).stdout, /^passed 1, failed 0$/m);
     }
   });
 
-  test("Node: --permission with one folder is enough", async () => {
+  on("node")("Node: --permission with one folder is enough", async () => {
     await using scene = new Scene();
     const rights = [`--allow-fs-read=${ROOT}/*`, `--allow-fs-read=${scene.folder}/*`];
     const args = ["--disable-warning=ExperimentalWarning", "--permission", ...rights];
     for (let start = 0; start < 2; start++) {
-      const { stdout } = await run(node, [
+      const { stdout } = await run([
         ...args,
         `--allow-fs-write=${scene.folder}/*`,
         script,
@@ -255,16 +253,16 @@ describe("a runtime that allows little", () => {
       ]);
       assert.match(stdout, /^passed 1, failed 0$/m, stdout);
     }
-    const { stdout } = await run(node, [...args, script, scene.path, "once"]);
+    const { stdout } = await run([...args, script, scene.path, "once"]);
     assert.match(stdout, /was not given the right to use it.*--allow-fs-write=FOLDER/, "and at once");
   });
 
   // Red if: what is missing is retried for seconds, or called something else.
-  test("without a right, a home folder or a variable: the sentence says what to do", async () => {
+  on("deno")("Deno: without a right, a home folder or a variable: the sentence says what to do", async () => {
     await using scene = new Scene();
     const base = ["run", "--no-prompt", "--no-check", "--quiet"];
     const says = async (args: string[], path: string, env: Record<string, string>, words: RegExp) => {
-      const { stdout } = await run(deno, [...base, ...args, script, path, "once"], {
+      const { stdout } = await run([...base, ...args, script, path, "once"], {
         env: { PATH: process.env.PATH!, DENO_DIR: process.env.DENO_DIR ?? "", ...env },
       });
       assert.match(stdout, words);

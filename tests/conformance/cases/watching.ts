@@ -51,7 +51,7 @@ export const watching: Group = group("watch", {
   async "an expiry is told"(scene: Scene) {
     const cut = await scene.severable();
     const a = await scene.manager();
-    const b = await scene.manager({ ttl: scene.ttl }, cut.backend);
+    const b = await scene.manager({ ttl: scene.steady }, cut.backend);
     await using watch = a.watch("k");
     await within(watch.ready, "the watch to stand");
     const events = record(watch, ["locked"]);
