@@ -10,8 +10,13 @@
  * ```
  *
  * A claim is an ephemeral sequential node, named as Curator's `InterProcessMutex` names it: a mutex on
- * `/<chroot>/<prefix>/<key>` in Java and an exclusive lock here exclude each other. The fencing token is
- * the node's `czxid`, the number of the transaction that created it.
+ * `/<chroot>/<prefix>/<key>` in Java and an exclusive lock here exclude each other, in one queue. Letters,
+ * digits and `_.:@+=,-` stand in these names as they are; the rest is escaped (`my job` is `my%20job`). Of
+ * other recipes this is not promised. The fencing token is the node's `czxid`, the number of the transaction
+ * that created it.
+ *
+ * Each ttl in use is a session, hence a connection, and `inspect`, `query` and `watch` take one more:
+ * `maxClientCnxns` (60 per host by default) counts them all.
  *
  * What it does **not** promise:
  * - The server has the last word on a ttl (by default 2 to 20 of its `tickTime`s): a longer one is cut to
@@ -93,8 +98,8 @@ class ZooKeeper implements Backend {
     return this.#observer.list(scope, call);
   }
 
-  watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
-    return this.#observer.watch(key, watcher);
+  watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
+    return this.#observer.watch(key, watcher, call);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,7 @@
+import { isIPv6 } from "node:net";
 import { checkKinds, checkPort, isObject, type Kinds } from "../../internal/checks.ts";
 import type { Server } from "./connection.ts";
+import { Servers } from "./servers.ts";
 
 /** A connection string as ZooKeeper's clients take it, `"h1:2181,h2:2181/chroot"`, or one server. */
 export type ZooKeeperAddress = string | {
@@ -34,6 +36,8 @@ export interface ZooKeeperOptions {
 export interface Settings {
   /** The servers as of now. */
   readonly locate: () => Promise<Located>;
+  /** What is known of them. */
+  readonly servers: Servers;
   /** "user:password". */
   readonly credentials: string | undefined;
   /** Milliseconds. */
@@ -83,6 +87,7 @@ export function settingsOf(given: string | ZooKeeperOptions | ZooKeeperLocator):
   const fixed = typeof address === "function" ? undefined : resolve(address);
   return {
     locate: fixed ? () => Promise.resolve(fixed) : async () => resolve(await (address as ZooKeeperLocator)()),
+    servers: new Servers(),
     credentials: username === undefined ? undefined : `${username}:${password}`,
     tickTime,
   };
@@ -104,7 +109,9 @@ function parse(address: ZooKeeperAddress): Located {
   const hosts = slash < 0 ? address : address.slice(0, slash);
   const servers = hosts.split(",").map((part) => {
     const match = /^\s*(?:\[([^\]]+)\]|([^:\s@]+))(?::(\d+))?\s*$/.exec(part);
-    if (match === null) throw new TypeError('An address of ZooKeeper reads "host:port,host:port/chroot"');
+    if (match === null || match[1] !== undefined && !isIPv6(match[1])) {
+      throw new TypeError('An address of ZooKeeper reads "host:port,host:port/chroot"');
+    }
     const host = match[1] ?? match[2]!;
     return { host, port: checkPort(SERVER, Number(match[3] ?? 2181)) };
   });

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
+import { Frames } from "./frames.ts";
 import { Reader, Writer } from "./jute.ts";
 import {
   type Hello,
@@ -11,6 +12,7 @@ import {
   welcome,
   ZooKeeperError,
 } from "./operations.ts";
+import { Outbox, type Pending } from "./outbox.ts";
 
 /** One server. */
 export interface Server {
@@ -41,16 +43,16 @@ export class ConnectionLost extends Error {
   override readonly name = "ConnectionLost";
 }
 
-interface Pending {
-  readonly operation: Operation<unknown>;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: Error) => void;
-}
-
 const EVENTS: readonly (WatchEvent | undefined)[] = [undefined, "created", "deleted", "data", "children"];
 const NOTIFICATION = -1;
 const PING = -2;
 const LOOKS = 4;
+/** What runtimes say when the other end hangs up in the middle of a greeting; Bun, also that it was refused. */
+const HANGING_UP: ReadonlySet<string> = new Set(
+  ["ECONNRESET", "EPIPE", "ECONNABORTED", ..."Bun" in globalThis ? ["ECONNREFUSED"] : []],
+);
+/** Requests that are with the server at a time: what an urgent one has to wait for. */
+const WINDOW = 256;
 
 /**
  * Our own, because the package that everybody uses cannot be trusted with a lock: `node-zookeeper-client`
@@ -58,10 +60,10 @@ const LOOKS = 4;
  * of the last connection as the start of the next, and knows neither containers nor the removal of
  * watches (`tests/zookeeper/client_package_test.ts` shows each on a real server).
  *
- * One TCP connection to one server. Requests are sent at once, those of one turn in one write, and
- * are answered in order: behind a write that a follower without its leader cannot have done, reads
- * wait too. So if something is pending and no answer comes for `patience` milliseconds, the
- * connection is of no use and ends.
+ * One TCP connection to one server. Requests are sent at once (unless they are hundreds), those of one
+ * turn in one write, and are answered in order: behind a write that a follower without its leader cannot
+ * have done, reads wait too. So if something is pending and no answer comes for `patience` milliseconds,
+ * the connection is of no use and ends, as it does at anything that ZooKeeper does not say.
  */
 export class Connection {
   /** The server, for messages. */
@@ -74,9 +76,11 @@ export class Connection {
   patience: number;
   readonly #socket: Socket;
   readonly #listener: Listener;
+  readonly #outbox = new Outbox();
+  /** With the server. */
   readonly #pending = new Map<number, Pending>();
-  #unread: Buffer = Buffer.alloc(0);
-  #unsent: Uint8Array[] = [];
+  #flushing = false;
+  #pinging = false;
   #xid = 0;
   /** Looks of the watchdog since the latest answer, or since there is something to answer. */
   #looks = 0;
@@ -115,8 +119,8 @@ export class Connection {
     const name = nameOf(server);
     return new Promise((resolve, reject) => {
       const socket = connect({ host, port, noDelay: true });
+      const frames = new Frames();
       let connection: Connection | undefined;
-      let greeting: Buffer = Buffer.alloc(0);
       const fail = (why: string, cause?: unknown): void => {
         clearTimeout(timer);
         signal.removeEventListener("abort", abandon);
@@ -134,23 +138,28 @@ export class Connection {
         socket.unref();
         socket.write(hello(said));
       });
-      socket.on("error", (error) => fail(`failed: ${error.message || error}`, error));
-      socket.on("close", () => fail("hung up"));
+      socket.on("error", (error: NodeJS.ErrnoException) => {
+        const hint = !connection && HANGING_UP.has(error.code!) ? `: ${reasons(said)}` : "";
+        fail(`failed: ${error.message || error}${hint}`, error);
+      });
+      socket.on("close", () => fail(connection ? "hung up" : `hung up: ${reasons(said)}`));
       socket.on("data", (bytes: Buffer) => {
-        if (connection) return connection.#read(bytes);
-        greeting = greeting.length === 0 ? bytes : Buffer.concat([greeting, bytes]);
-        if (greeting.length < 4) return;
-        const end = 4 + greeting.readInt32BE(0);
-        if (greeting.length < end) return;
-        clearTimeout(timer);
         try {
-          const answer = welcome(new Reader(greeting.subarray(4, end)));
-          connection = new Connection(name, socket, answer, said, patience, listener);
+          for (const frame of frames.push(bytes)) {
+            const reader = new Reader(frame);
+            if (connection !== undefined) {
+              if (connection.ended) return;
+              connection.#hear(reader);
+              continue;
+            }
+            connection = new Connection(name, socket, welcome(reader, said), said, patience, listener);
+            clearTimeout(timer);
+            resolve(connection);
+          }
+          if (connection !== undefined) connection.#flush();
         } catch (error) {
-          return fail("does not speak ZooKeeper's protocol", error);
+          fail(`does not speak ZooKeeper's protocol: it sent ${(error as Error).message}`, error);
         }
-        resolve(connection);
-        if (greeting.length > end) connection.#read(greeting.subarray(end));
       });
     });
   }
@@ -162,23 +171,21 @@ export class Connection {
 
   /** Rejects with {@linkcode ZooKeeperError} if the server refused, else with {@linkcode ConnectionLost}. */
   request<T>(operation: Operation<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      if (this.#ended) return reject(this.#ended);
-      if (this.#pending.size === 0) this.#looks = 0;
-      const xid = operation === ping ? PING : ++this.#xid & 0x7fffffff;
-      const pending: Pending = { operation, resolve: resolve as (value: unknown) => void, reject };
-      this.#pending.set(xid, pending);
-      const frame = new Writer().int(xid).int(operation.type);
-      operation.write(frame);
-      this.#send(frame.frame());
-      if (this.#watchdog === undefined) this.#watch();
-    });
+    if (this.#ended) return Promise.reject(this.#ended);
+    const answer = this.#outbox.put(operation);
+    if (!this.#flushing) {
+      this.#flushing = true;
+      queueMicrotask(() => this.#flush());
+    }
+    return answer;
   }
 
   /** From now on a ping goes out every `interval` milliseconds, so that silence is noticed. */
   keepAlive(interval: number): void {
     this.#pinger = setInterval(() => {
-      if (!this.#pending.has(PING)) this.request(ping).catch(() => {});
+      if (this.#pinging) return;
+      this.#pinging = true;
+      this.request(ping).catch(() => {}).finally(() => this.#pinging = false);
     }, interval).unref();
   }
 
@@ -189,20 +196,28 @@ export class Connection {
     clearTimeout(this.#watchdog);
     clearInterval(this.#pinger);
     this.#socket.destroy();
-    const pending = [...this.#pending.values()];
+    for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
-    for (const { reject } of pending) reject(error);
+    for (let unsent; (unsent = this.#outbox.take());) unsent.reject(error);
     this.#listener.ended(error);
   }
 
-  #send(frame: Uint8Array): void {
-    this.#unsent.push(frame);
-    if (this.#unsent.length > 1) return;
-    queueMicrotask(() => {
-      const frames = this.#unsent;
-      this.#unsent = [];
-      if (!this.#ended) this.#socket.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));
-    });
+  #flush(): void {
+    this.#flushing = false;
+    this.#outbox.turn();
+    const frames: Uint8Array[] = [];
+    if (this.#pending.size === 0) this.#looks = 0;
+    for (let next; this.#pending.size < WINDOW && !this.#ended && (next = this.#outbox.take());) {
+      const { operation } = next;
+      const xid = operation === ping ? PING : ++this.#xid & 0x7fffffff;
+      this.#pending.set(xid, next);
+      const frame = new Writer().int(xid).int(operation.type);
+      operation.write(frame);
+      frames.push(frame.frame());
+    }
+    if (frames.length === 0) return;
+    this.#socket.write(frames.length === 1 ? frames[0]! : Buffer.concat(frames));
+    if (this.#watchdog === undefined) this.#watch();
   }
 
   /** Counts looks rather than time: after a pause of this process, what has arrived is read first. */
@@ -215,21 +230,6 @@ export class Connection {
     }, this.patience / LOOKS).unref();
   }
 
-  #read(bytes: Buffer): void {
-    let buffer = this.#unread.length === 0 ? bytes : Buffer.concat([this.#unread, bytes]);
-    try {
-      while (buffer.length >= 4 && !this.#ended) {
-        const end = 4 + buffer.readInt32BE(0);
-        if (buffer.length < end) break;
-        this.#hear(new Reader(buffer.subarray(4, end)));
-        buffer = buffer.subarray(end);
-      }
-    } catch (error) {
-      this.destroy(new ConnectionLost(`${this.name} sent what cannot be understood`, { cause: error }));
-    }
-    this.#unread = buffer;
-  }
-
   #hear(frame: Reader): void {
     const xid = frame.int();
     const zxid = frame.long();
@@ -240,17 +240,24 @@ export class Connection {
       if (type !== undefined) this.#listener.event(type, frame.string());
       return;
     }
-    if (zxid > this.lastZxid) this.lastZxid = zxid;
+    if (zxid > 0n && zxid < this.lastZxid) throw new Error("what is older than what it has shown before");
+    if (zxid > 0n) this.lastZxid = zxid;
     const pending = this.#pending.get(xid);
     if (pending === undefined) throw new Error(`an answer to a request that was not made (${xid})`);
+    try {
+      if (error !== 0) throw new ZooKeeperError(error);
+      pending.resolve(pending.operation.read(frame));
+    } catch (refusal) {
+      if (!(refusal instanceof ZooKeeperError)) throw refusal;
+      pending.reject(refusal);
+    }
     this.#pending.delete(xid);
     this.#looks = 0;
-    if (error !== 0) return pending.reject(new ZooKeeperError(error));
-    try {
-      pending.resolve(pending.operation.read(frame));
-    } catch (failure) {
-      pending.reject(failure as Error);
-      if (!(failure instanceof ZooKeeperError)) throw failure;
-    }
   }
+}
+
+/** Why a server hangs up on a greeting: it never says so. */
+function reasons({ lastZxid }: Hello): string {
+  const lost = lastZxid > 0n ? `has lost its data (0x${lastZxid.toString(16)} was seen before), ` : "";
+  return `it ${lost}has no quorum, is starting, or has too many connections from this host (maxClientCnxns)`;
 }

@@ -1,5 +1,5 @@
 import type { Settings } from "./address.ts";
-import { Connection, ConnectionLost, type Listener, nameOf, type Server } from "./connection.ts";
+import { Connection, ConnectionLost, type Listener, type Server } from "./connection.ts";
 import { auth, code, failedWith, type Hello } from "./operations.ts";
 import { BackendError } from "../../internal/errors.ts";
 
@@ -9,6 +9,8 @@ export interface Dialled {
   readonly connection: Connection;
   /** "" or "/a/b". */
   readonly chroot: string;
+  /** Where to. */
+  readonly server: Server;
 }
 
 /** How one connection is made. */
@@ -17,10 +19,10 @@ export interface Dial {
   readonly settings: Settings;
   /** Says hello, anew for each server. */
   readonly hello: () => Hello;
-  /** Name of the server to try last: the one whose connection has just ended. */
-  readonly avoid?: string | undefined;
-  /** Milliseconds that any one answer may take. */
-  readonly patience: number;
+  /** Milliseconds for all of it. */
+  readonly timeout: number;
+  /** Milliseconds, at most, for a server that has not failed of late. @default {its share of the time} */
+  readonly patience?: number;
   /** Told about the connection that is returned, and no other. */
   readonly listener: Listener;
   /** What must be done on a connection before it counts; a rejection ends it. */
@@ -29,20 +31,30 @@ export interface Dial {
   readonly signal: AbortSignal;
 }
 
-/** Tries the servers in turn, once each, in random order: clients spread. */
+/**
+ * Tries the servers in turn, once each. What is left of the time is shared out among those that are left, so
+ * that silent ones do not use it up; one that has failed before gets twice as much with each time: it may
+ * be slow.
+ */
 export async function dial(request: Dial): Promise<Dialled> {
-  const { settings, patience } = request;
-  const { servers, chroot } = await within(patience, settings.locate());
-  const order = servers
-    .map((server) => ({ server, rank: nameOf(server) === request.avoid ? 1 : Math.random() }))
-    .sort((a, b) => a.rank - b.rank);
+  const { settings, timeout, patience = Infinity, signal } = request;
+  const until = performance.now() + timeout;
+  const { servers, chroot } = await within(timeout, settings.locate());
   const failures: unknown[] = [];
-  for (const { server } of order) {
-    if (request.signal.aborted) break;
+  for (const [index, server] of settings.servers.order(servers).entries()) {
+    const left = until - performance.now();
+    if (signal.aborted || left <= 0) break;
+    const share = Math.min(left / (servers.length - index), patience);
     try {
-      return await one(request, server, chroot);
+      return await one(
+        request,
+        server,
+        chroot,
+        Math.min(left, share * 2 ** settings.servers.failures(server)),
+      );
     } catch (error) {
       if (error instanceof BackendError) throw error;
+      if (!signal.aborted) settings.servers.failed(server);
       failures.push(error);
     }
   }
@@ -52,26 +64,39 @@ export async function dial(request: Dial): Promise<Dialled> {
   );
 }
 
-async function one(request: Dial, server: Server, chroot: string): Promise<Dialled> {
+async function one(request: Dial, server: Server, chroot: string, patience: number): Promise<Dialled> {
   const { settings, listener, prepare, signal } = request;
+  const until = performance.now() + patience;
   let counts = false;
-  const connection = await Connection.open(server, request.hello(), request.patience, {
+  const connection = await Connection.open(server, request.hello(), patience, {
     event: (type, path) => listener.event(type, path),
-    ended: (error) => counts && listener.ended(error),
+    ended: (error) => {
+      if (!counts) return;
+      if (!signal.aborted) settings.servers.failed(server);
+      listener.ended(error);
+    },
   }, signal);
-  const dialled = { connection, chroot };
+  const { name } = connection;
+  const silent = setTimeout(
+    () => connection.destroy(new ConnectionLost(`${name} was not ready within ${Math.round(patience)} ms`)),
+    until - performance.now(),
+  );
+  const dialled = { connection, chroot, server };
   try {
     // The server refuses or ignores whatever follows a login that failed.
     const login = settings.credentials === undefined || connection.welcome.timeout <= 0
       ? undefined
       : connection.request(auth(settings.credentials)).catch(loginFailed);
     await Promise.all([login, prepare?.(dialled)]);
-    if (connection.ended) throw new ConnectionLost(`${connection.name} was given up`);
+    if (connection.ended) throw new ConnectionLost(`${name} was given up`);
     counts = true;
+    settings.servers.worked(server);
     return dialled;
   } catch (error) {
     connection.destroy();
     throw error;
+  } finally {
+    clearTimeout(silent);
   }
 }
 

@@ -63,7 +63,10 @@ export class Writer {
   }
 }
 
-/** Reads what {@linkcode Writer} writes; a length of -1 is read as empty. */
+/**
+ * Reads what {@linkcode Writer} writes; a length of -1 is read as empty. Throws where a frame ends too
+ * early, before anything is made room for.
+ */
 export class Reader {
   readonly #bytes: Buffer;
   #at = 0;
@@ -92,8 +95,7 @@ export class Reader {
 
   /** Length and bytes. */
   buffer(): Buffer {
-    const length = Math.max(this.int(), 0);
-    if (this.#at + length > this.#bytes.length) throw new RangeError("a frame ends too early");
+    const length = this.#count(1);
     this.#at += length;
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
@@ -105,6 +107,16 @@ export class Reader {
 
   /** Count and strings. */
   strings(): string[] {
-    return Array.from({ length: Math.max(this.int(), 0) }, () => this.string());
+    return Array.from({ length: this.#count(4) }, () => this.string());
+  }
+
+  /** So many items of at least so many bytes must follow. */
+  #count(size: number): number {
+    const count = this.int();
+    if (count === -1) return 0;
+    if (count < 0 || count * size > this.#bytes.length - this.#at) {
+      throw new RangeError(`a frame that has no room for ${count} items`);
+    }
+    return count;
   }
 }

@@ -29,11 +29,13 @@ export class SessionLease implements Lease {
   readonly #guards: Guards;
   readonly #looks = new Looks();
 
-  private constructor(request: LeaseRequest, settings: Settings, parents: Parents) {
+  private constructor(request: LeaseRequest, settings: Settings, parents: Parents, patience: number) {
     this.#request = request;
     this.#session = new Session({
       settings,
       timeout: request.ttl,
+      patience,
+      recognize: (connection) => this.#node.isIn(connection),
       prepare: (connection) => this.#restore(connection),
       event: (type, path) => this.#watches.event(type, path),
       disconnected: () => this.#disconnected(),
@@ -56,7 +58,7 @@ export class SessionLease implements Lease {
     parents: Parents,
     call: Call,
   ): Promise<SessionLease> {
-    const lease = new SessionLease(request, settings, parents);
+    const lease = new SessionLease(request, settings, parents, call.timeout);
     const abandon = () => lease.abandon();
     call.signal.addEventListener("abort", abandon, { once: true });
     try {
@@ -224,7 +226,7 @@ export class SessionLease implements Lease {
   }
 
   /** Waits behind those who keep it from holding; `false`: one of them has just gone. */
-  async #wait(seat: Seat, queue: Placed[], index: number): Promise<boolean> {
+  async #wait(seat: Seat, queue: readonly Placed[], index: number): Promise<boolean> {
     const connection = await this.#session.connection();
     this.#guards.set(seat);
     const blockers = watched(queue, index);

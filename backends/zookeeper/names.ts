@@ -34,8 +34,13 @@ export function isOf(name: string, claim: Claim): boolean {
   return name.startsWith(`_c_${claim.id}-`);
 }
 
+/** Many claims may have asked for one list. */
+const queues = new WeakMap<readonly string[], readonly Placed[]>();
+
 /** A key's children, in order of arrival. What has no sequence number is not a claim. */
-export function queueOf(children: readonly string[]): Placed[] {
+export function queueOf(children: readonly string[]): readonly Placed[] {
+  const known = queues.get(children);
+  if (known !== undefined) return known;
   const queue: Placed[] = [];
   for (const name of children) {
     const sequence = SEQUENCE.exec(name)?.[0];
@@ -50,7 +55,8 @@ export function queueOf(children: readonly string[]): Placed[] {
       thief: thief !== undefined,
     });
   }
-  return queue.sort(byArrival);
+  queues.set(children, queue.sort(byArrival));
+  return queue;
 }
 
 /** The node of `prefix/key`. ZooKeeper keeps `/zookeeper` for itself; no encoded key reads `%7A`. */

@@ -1,7 +1,6 @@
 import type { Call, Entry, Watcher } from "../../internal/backend.ts";
 import { holders } from "../../internal/queue.ts";
 import type { Settings } from "./address.ts";
-import type { WatchEvent } from "./connection.ts";
 import { dial, type Dialled } from "./dial.ts";
 import { pathOf, type Placed, queueOf } from "./names.ts";
 import * as op from "./operations.ts";
@@ -9,6 +8,8 @@ import { refused } from "./parents.ts";
 
 /** Milliseconds. Its session owns nothing: it is given up with its connection. */
 const TIMEOUT = 10_000;
+/** Milliseconds. */
+const SECOND = 1_000;
 /** Keys, or entries, asked about at a time. */
 const BATCH = 256;
 
@@ -18,6 +19,8 @@ export class Observer {
   #dialling: Promise<Dialled> | undefined;
   #over = new AbortController();
   readonly #watchers = new Map<string, Set<Watcher>>();
+  /** Paths of which an event is being dealt with, and whether there was another one since. */
+  readonly #stirred = new Map<string, boolean>();
 
   /** Nothing connects before the first call. */
   constructor(settings: Settings) {
@@ -27,20 +30,19 @@ export class Observer {
   /** As of {@linkcode Backend.list}. */
   async list(scope: string, call: Call): Promise<Entry[]> {
     try {
-      const { connection, chroot } = await this.#connect();
+      const dialled = await this.#connect(call);
+      const { connection, chroot } = dialled;
       const path = pathOf(chroot, scope);
       // Whatever was done before this call is seen, though a server answers that may be behind.
       const upToDate = connection.request(op.barrier);
       upToDate.catch(() => {});
-      if (!scope.endsWith("/")) return await this.#listKey({ connection, chroot }, scope);
+      if (!scope.endsWith("/")) return await this.#listKey(dialled, scope);
       const keys = await connection.request(op.getChildren(path.slice(0, -1), false)).catch(nothing);
       const entries: Entry[] = [];
       for (let at = 0; at < keys.length; at += BATCH) {
         call.signal.throwIfAborted();
         const batch = keys.slice(at, at + BATCH);
-        const found = await Promise.all(
-          batch.map((key) => this.#listKey({ connection, chroot }, scope + key)),
-        );
+        const found = await Promise.all(batch.map((key) => this.#listKey(dialled, scope + key)));
         entries.push(...found.flat());
       }
       return entries;
@@ -50,8 +52,8 @@ export class Observer {
   }
 
   /** As of {@linkcode Backend.watch}. */
-  async watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
-    const dialled = await this.#connect();
+  async watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
+    const dialled = await this.#connect(call);
     const path = pathOf(dialled.chroot, key);
     let watchers = this.#watchers.get(path);
     if (watchers === undefined) this.#watchers.set(path, watchers = new Set());
@@ -125,39 +127,54 @@ export class Observer {
     }
   }
 
-  #connect(): Promise<Dialled> {
-    if (this.#dialling) return this.#dialling;
-    const settings = this.#settings;
+  async #connect({ timeout }: Call): Promise<Dialled> {
+    const dialled = await (this.#dialling ??= this.#dial(0.9 * timeout));
+    // A silent server must not use up one call after the other.
+    const { connection } = dialled;
+    connection.patience = Math.min(connection.patience, timeout / 2);
+    return dialled;
+  }
+
+  #dial(timeout: number): Promise<Dialled> {
     const dialling: Promise<Dialled> = dial({
-      settings,
+      settings: this.#settings,
       hello: () => ({ lastZxid: 0n, timeout: TIMEOUT, session: 0n, password: new Uint8Array(16) }),
-      patience: TIMEOUT / 3,
+      timeout,
       listener: {
-        event: (type, path) => this.#event(dialling, type, path),
+        event: (_type, path) => this.#event(dialling, path),
         ended: (error) => this.#ended(dialling, error),
       },
       signal: this.#over.signal,
     }).then((dialled) => {
-      dialled.connection.keepAlive(dialled.connection.welcome.timeout / 3);
+      const { connection } = dialled;
+      connection.patience = TIMEOUT / 3;
+      connection.keepAlive(Math.min(Math.max(connection.welcome.timeout, SECOND), TIMEOUT) / 3);
       return dialled;
     }, (error) => {
       if (this.#dialling === dialling) this.#dialling = undefined;
       throw error;
     });
-    return this.#dialling = dialling;
+    return dialling;
   }
 
-  async #event(dialling: Promise<Dialled>, _type: WatchEvent, path: string): Promise<void> {
+  async #event(dialling: Promise<Dialled>, path: string): Promise<void> {
     const watchers = this.#watchers.get(path);
     if (watchers === undefined) return;
+    // One look at a time, however many events a server sends.
+    if (this.#stirred.has(path)) return void this.#stirred.set(path, true);
     try {
-      // The next watch is on its way before anybody looks: nothing falls in between.
-      const observed = this.#observe(await dialling, path);
-      observed.catch(() => {});
-      for (const watcher of watchers) watcher.changed();
-      await observed;
+      do {
+        this.#stirred.set(path, false);
+        // The next watch is on its way before anybody looks: nothing falls in between.
+        const observed = this.#observe(await dialling, path);
+        observed.catch(() => {});
+        for (const watcher of watchers) watcher.changed();
+        await observed;
+      } while (this.#stirred.get(path));
     } catch (error) {
       this.#fail(path, error);
+    } finally {
+      this.#stirred.delete(path);
     }
   }
 

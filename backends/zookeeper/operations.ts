@@ -9,12 +9,20 @@ export interface Operation<T> {
   readonly write: (to: Writer) => void;
   /** Reads what follows the reply's header. */
   readonly read: (from: Reader) => T;
+  /** Goes ahead of what has not been sent yet: what locks live by. */
+  readonly urgent?: boolean;
+  /** Names a look at what is there: those of one turn go out as one, in the place of the last. */
+  readonly look?: string;
+  /** Asked when its turn has come; nothing is sent if it is of no use by then. */
+  readonly needless?: () => boolean;
 }
 
 /** What is known of a node besides its data. */
 export interface Stat {
   /** The transaction that created it: the fencing token. */
   readonly czxid: bigint;
+  /** When that was, in milliseconds of the server's clock. */
+  readonly ctime: bigint;
   /** The session it lives and dies with; 0n: none. */
   readonly ephemeralOwner: bigint;
 }
@@ -76,7 +84,7 @@ export function remove(path: string): Operation<void> {
 
 /** Is it there? With `watch`, one event follows when that changes, or the node's data. */
 export function exists(path: string, watch: boolean): Operation<Stat> {
-  return { type: 3, write: (to) => to.string(path).bool(watch), read: stat };
+  return { type: 3, write: (to) => to.string(path).bool(watch), read: stat, urgent: watch };
 }
 
 /** Its data. */
@@ -90,12 +98,22 @@ export function getData(path: string): Operation<{ data: string; stat: Stat }> {
 
 /** Replaces its data, whatever its version. */
 export function setData(path: string, data: string): Operation<Stat> {
-  return { type: 5, write: (to) => to.string(path).buffer(Buffer.from(data)).int(-1), read: stat };
+  return {
+    type: 5,
+    write: (to) => to.string(path).buffer(Buffer.from(data)).int(-1),
+    read: stat,
+    urgent: true,
+  };
 }
 
 /** The names of its children, in no order. With `watch`, one event follows when they change. */
 export function getChildren(path: string, watch: boolean): Operation<string[]> {
-  return { type: 8, write: (to) => to.string(path).bool(watch), read: (from) => from.strings() };
+  return {
+    type: 8,
+    write: (to) => to.string(path).bool(watch),
+    read: (from) => from.strings(),
+    ...(!watch && { look: path }),
+  };
 }
 
 /** All or none. Fails with the error of the first that cannot be done. */
@@ -136,8 +154,8 @@ export const barrier: Operation<void> = multi([
 ]);
 
 /** Stops whatever event was asked for at this path. */
-export function removeWatch(path: string): Operation<void> {
-  return { type: 18, write: (to) => to.string(path).int(3), read: () => {} };
+export function removeWatch(path: string, needless: () => boolean = () => false): Operation<void> {
+  return { type: 18, write: (to) => to.string(path).int(3), read: () => {}, needless };
 }
 
 /** On a new connection: asks again for {@linkcode exists} events; those missed since `zxid` come first. */
@@ -146,6 +164,7 @@ export function setWatches(zxid: bigint, paths: readonly string[]): Operation<vo
     type: 101,
     write: (to) => to.long(zxid).list(paths, (path) => to.string(path)).int(0).int(0),
     read: () => {},
+    urgent: true,
   };
 }
 
@@ -155,11 +174,12 @@ export function auth(credentials: string): Operation<void> {
     type: 100,
     write: (to) => to.int(0).string("digest").buffer(Buffer.from(credentials)),
     read: () => {},
+    urgent: true,
   };
 }
 
 /** Asks for a sign of life and is one; ordered like everything else. */
-export const ping: Operation<void> = { type: 11, write: () => {}, read: () => {} };
+export const ping: Operation<void> = { type: 11, write: () => {}, read: () => {}, urgent: true };
 
 /** Ends the session and every ephemeral node of it. */
 export const closeSession: Operation<void> = { type: -11, write: () => {}, read: () => {} };
@@ -191,21 +211,29 @@ export function hello({ lastZxid, timeout, session, password }: Hello): Uint8Arr
   return new Writer().int(0).long(lastZxid).int(timeout).long(session).buffer(password).bool(false).frame();
 }
 
-/** The answer to {@linkcode hello}. */
-export function welcome(from: Reader): Welcome {
+/** The answer to {@linkcode hello}: the session asked for, or a new one, or that the former has expired. */
+export function welcome(from: Reader, said: Hello): Welcome {
   from.int();
-  return { timeout: from.int(), session: from.long(), password: Uint8Array.from(from.buffer()) };
+  const answer = { timeout: from.int(), session: from.long(), password: Uint8Array.from(from.buffer()) };
+  const { timeout, session } = answer;
+  const isNew = said.session === 0n;
+  if (timeout > 0 ? session === 0n || (!isNew && session !== said.session) : isNew) {
+    throw new Error(`session ${session} for ${timeout} ms in answer to session ${said.session}`);
+  }
+  return answer;
 }
 
 function stat(from: Reader): Stat {
   const czxid = from.long();
-  for (let n = 0; n < 3; n++) from.long(); // mzxid, ctime, mtime
+  from.long(); // mzxid
+  const ctime = from.long();
+  from.long(); // mtime
   for (let n = 0; n < 3; n++) from.int(); // versions
   const ephemeralOwner = from.long();
   from.int(); // length of the data
   from.int(); // children
   from.long(); // pzxid
-  return { czxid, ephemeralOwner };
+  return { czxid, ctime, ephemeralOwner };
 }
 
 /** Codes that need more than a report. */

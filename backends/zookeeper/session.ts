@@ -9,8 +9,12 @@ export interface SessionRequest {
   readonly settings: Settings;
   /** Milliseconds asked for. */
   readonly timeout: number;
+  /** Milliseconds that a call may take. */
+  readonly patience: number;
   /** What comes first on every connection, before anybody else may use it. */
   readonly prepare: (connection: Connection) => Promise<void>;
+  /** Whether a connection, of no session that matters, leads to the ensemble that this session is of. */
+  readonly recognize: (connection: Connection) => Promise<boolean>;
   /** As of {@linkcode Listener.event}. */
   readonly event: (type: WatchEvent, path: string) => void;
   /** The connection is gone, or could not be made, and every watch with it. */
@@ -35,7 +39,6 @@ export class Session {
   #connection: Connection | undefined;
   #connecting: Promise<Connection> | undefined;
   #since = 0;
-  #server: string | undefined;
   #ended: SessionEnded | undefined;
   /** What kept the server from being told of the end, and when it has come to that by itself. */
   #untold: { readonly error: unknown; readonly until: number } | undefined;
@@ -119,23 +122,22 @@ export class Session {
   /**
    * While locks are at stake, a dead server must be noticed, and another one found, between a renewal
    * that it no longer answers and the deadline: of the ttl, two thirds of what is left beside
-   * `tickTime`, and that has to be enough for two dead ones.
+   * `tickTime`, and that has to be enough for two dead ones. And before a call is over.
    */
   get #patience(): number {
-    const { timeout, settings } = this.#request;
+    const { timeout, settings, patience } = this.#request;
     const granted = Math.min(timeout, this.#timeout);
-    if (this.#id === 0n) return granted / 2;
     const spare = Math.max(granted - settings.tickTime, granted / 4);
-    return Math.max(spare / 6, Math.min(500, spare / 2));
+    return Math.min(Math.max(spare / 6, Math.min(500, spare / 2)), patience / 2);
   }
 
   async #connect(): Promise<Connection> {
-    const { settings, timeout, prepare, event } = this.#request;
+    const { settings, timeout, patience, prepare, event } = this.#request;
     try {
       const { connection } = await dial({
         settings,
-        patience: this.#patience,
-        avoid: this.#server,
+        timeout: 0.9 * patience,
+        ...(this.#id !== 0n && { patience: this.#patience }),
         hello: () => ({ lastZxid: this.#lastZxid, timeout, session: this.#id, password: this.#password }),
         listener: {
           event,
@@ -146,7 +148,6 @@ export class Session {
       });
       if (connection.ended) throw new ConnectionLost(`${connection.name} hung up`);
       this.#connection = connection;
-      this.#server = connection.name;
       this.#since = performance.now();
       return connection;
     } catch (error) {
@@ -157,14 +158,24 @@ export class Session {
     }
   }
 
-  async #welcome(
-    { connection, chroot }: Dialled,
-    prepare: (connection: Connection) => Promise<void>,
-  ): Promise<void> {
+  async #welcome(dialled: Dialled, prepare: (connection: Connection) => Promise<void>): Promise<void> {
+    const { connection, chroot } = dialled;
     const { timeout, session, password } = connection.welcome;
     if (timeout <= 0) {
+      if (!await this.#isOurs(dialled)) {
+        throw new ConnectionLost(
+          `${connection.name} does not know the session, and may be of another ensemble`,
+        );
+      }
       this.#expire();
       throw this.#ended!;
+    }
+    const { tickTime } = this.#request.settings;
+    if (timeout <= tickTime) {
+      throw new ConnectionLost(
+        `${connection.name} grants a session ${timeout} ms, which is not above a tickTime of ${tickTime} ` +
+          "(give zookeeper() the servers' own tickTime)",
+      );
     }
     this.#timeout = timeout;
     this.#id = session;
@@ -178,6 +189,26 @@ export class Session {
       throw error;
     } finally {
       if (connection.lastZxid > this.#lastZxid) this.#lastZxid = connection.lastZxid;
+    }
+  }
+
+  /** Anybody can say the few zeros by which a session has expired: only its own ensemble is believed. */
+  async #isOurs({ server, chroot }: Dialled): Promise<boolean> {
+    const over = new AbortController();
+    const { settings, timeout, recognize } = this.#request;
+    try {
+      const { connection } = await dial({
+        settings: { ...settings, locate: () => Promise.resolve({ servers: [server], chroot }) },
+        timeout: this.#patience,
+        hello: () => ({ lastZxid: this.#lastZxid, timeout, session: 0n, password: new Uint8Array(16) }),
+        listener: { event: () => {}, ended: () => {} },
+        signal: AbortSignal.any([over.signal, this.#over.signal]),
+      });
+      const ours = await recognize(connection);
+      await connection.request(closeSession).catch(() => {}); // it owns nothing
+      return ours;
+    } finally {
+      over.abort();
     }
   }
 

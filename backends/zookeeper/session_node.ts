@@ -12,6 +12,8 @@ export class SessionNode {
   readonly #parents: Parents;
   readonly #name = crypto.randomUUID();
   #created = false;
+  /** When the folder was made, which tells one ensemble from another. */
+  #origin: string | undefined;
 
   /** Nothing is sent yet. */
   constructor(session: Session, parents: Parents) {
@@ -19,9 +21,23 @@ export class SessionNode {
     this.#parents = parents;
   }
 
+  /** Whether the folder there is the one that the node was created in. */
+  async isIn(connection: Connection): Promise<boolean> {
+    return this.#origin !== undefined && this.#origin === await this.#originOf(connection);
+  }
+
+  async #originOf(connection: Connection): Promise<string | undefined> {
+    const stat = await connection.request(op.exists(this.#folder, false)).catch(op.ignore(op.code.noNode));
+    return stat && `${stat.czxid} ${stat.ctime}`;
+  }
+
+  get #folder(): string {
+    return `${this.#session.chroot}/${FOLDER}`;
+  }
+
   /** One write, which the quorum has agreed on once this resolves, while the session was alive. */
   async write(connection: Connection): Promise<void> {
-    const parent = `${this.#session.chroot}/${FOLDER}`;
+    const parent = this.#folder;
     const path = `${parent}/${this.#name}`;
     const { acl, sharedAcl } = this.#parents;
     for (let tries = 1;; tries++) {
@@ -29,8 +45,12 @@ export class SessionNode {
         if (this.#created) await this.#session.request(op.setData(path, ""), connection);
         else {
           this.#parents.make(parent, connection, sharedAcl);
-          await this.#session.request(op.create(path, "", acl, op.EPHEMERAL), connection)
+          const created = this.#session.request(op.create(path, "", acl, op.EPHEMERAL), connection)
             .catch(op.ignore(op.code.nodeExists));
+          const origin = this.#originOf(connection);
+          origin.catch(() => {});
+          await created;
+          this.#origin = await origin;
         }
         this.#created = true;
         return;

@@ -41,7 +41,7 @@ export class Watches {
     const watch = this.#watches.get(path);
     if (!watch?.told.delete(told) || watch.told.size > 0) return;
     this.#watches.delete(path);
-    if (connection) forget(path, connection);
+    if (connection) this.#forget(path, connection);
   }
 
   /** An event came. */
@@ -81,12 +81,13 @@ export class Watches {
       if (this.#watches.get(path) === made()) this.#watches.delete(path);
       if (!failedWith(error, code.noNode)) throw error;
       // The server would now tell of its creation, which never comes: names are not used twice.
-      forget(path, connection);
+      this.#forget(path, connection);
       return false;
     }
   }
-}
 
-function forget(path: string, connection: Connection): void {
-  connection.request(removeWatch(path)).catch(() => {}); // it may have fired meanwhile
+  /** A watch asked for later may be sent earlier, and would go with it. */
+  #forget(path: string, connection: Connection): void {
+    connection.request(removeWatch(path, () => this.#watches.has(path))).catch(() => {}); // it may have fired
+  }
 }

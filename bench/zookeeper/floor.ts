@@ -10,7 +10,7 @@ export async function subject(address: string): Promise<Subject> {
   const { connection } = await dial({
     settings: settingsOf(address),
     hello: () => ({ lastZxid: 0n, timeout: 10_000, session: 0n, password: new Uint8Array(16) }),
-    patience: 5_000,
+    timeout: 5_000,
     listener: { event: () => got?.(), ended: () => {} },
     signal: over.signal,
   });

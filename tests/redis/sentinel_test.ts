@@ -1,10 +1,12 @@
-/** What is left, at the servers and the Sentinels, of connections that came to an end. */
+/** Sentinels that are silent; and what is left, at the servers and the Sentinels, of connections that came to an end. */
+import assert from "node:assert/strict";
+import { createServer, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { redis, type RedisTarget } from "../../backends/redis.ts";
 import { openServer } from "../../backends/redis/server_link.ts";
 import { LockManager } from "../../mod.ts";
-import { until } from "../servers/process.ts";
+import { HOST, until } from "../servers/process.ts";
 import { RedisSentinels, type RedisServer } from "../servers/redis.ts";
 
 let servers: RedisSentinels;
@@ -20,6 +22,21 @@ after(() => servers[Symbol.asyncDispose]());
 function address() {
   return { sentinels: servers.sentinels.map(({ host, port }) => ({ host, port })), name: servers.name };
 }
+
+// Red if: a list is asked from its beginning each time, or a silent Sentinel may take as long as a call.
+test("past Sentinels that are silent", async () => {
+  const sockets = new Set<Socket>();
+  const silent = createServer((socket) => void sockets.add(socket.on("error", () => {})));
+  await new Promise<void>((listening) => silent.listen(0, HOST, listening));
+  const { port } = silent.address() as { port: number };
+  const { name, sentinels } = address();
+  const list = [{ host: HOST, port }, { host: "localhost", port }, sentinels[0]!];
+  await using locks = new LockManager(redis({ name, sentinels: list }));
+  const lock = await locks.acquire("k");
+  assert.equal(await lock.release(), true);
+  for (const socket of sockets) socket.destroy();
+  silent.close();
+});
 
 /** Our connections to the master. Sentinels have names, the replica a flag, and redis-cli is asking just now. */
 async function connections(): Promise<string[]> {

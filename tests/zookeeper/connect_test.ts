@@ -1,10 +1,14 @@
 /** How one gets to ZooKeeper: addresses, locators, chroots, credentials; and away from it. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { connect, createServer } from "node:net";
+import { networkInterfaces } from "node:os";
 import process from "node:process";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { zookeeper, type ZooKeeperAddress } from "../../backends/zookeeper.ts";
+import { settingsOf } from "../../backends/zookeeper/address.ts";
+import { nameOf } from "../../backends/zookeeper/connection.ts";
 import { BackendError, LockManager } from "../../mod.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
@@ -47,6 +51,25 @@ describe("connecting to ZooKeeper", () => {
       await using locks = new LockManager(zookeeper(`${dead},${server.address},${dead}`));
       await works(locks);
     }
+  });
+
+  // Red if: a server may take as long as the call, or those that have been silent are not tried last.
+  test("past servers that are silent, within a call; each of them costs one call only", async () => {
+    await using deaf = await Proxy.start(server);
+    await using mute = await Proxy.start(server);
+    deaf.cut("up"); // accepts, and hears nothing
+    mute.cut("down"); // opens a session, and does not say so
+    const backend = zookeeper({
+      address: `${HOST}:${deaf.port},${HOST}:${mute.port},${server.address}`,
+      tickTime,
+    });
+    const managers = [10_000, 9_000, 8_000].map((ttl) => new LockManager(backend, { ttl, retryFor: 0 }));
+    for (const [n, locks] of managers.entries()) {
+      assert.equal((await locks.acquire(`silent${n}`)).held, true);
+      assert.equal((await locks.inspect(`silent${n}`))!.holders.length, 1);
+    }
+    assert.ok(deaf.connections.length + mute.connections.length <= 2);
+    await Promise.all(managers.map((locks) => locks.close()));
   });
 
   test("wherever the locator says, asked again at every connection and reconnection", async () => {
@@ -206,6 +229,9 @@ describe("connecting to ZooKeeper", () => {
       "host:0",
       "host:70000",
       "a,,b",
+      "[h]:2181",
+      "[1.2.3.4]:2181",
+      "[::1%]:2181",
       "user:secret@host:2181",
       "h:2181/a//b",
       "h:2181/a/../b",
@@ -242,6 +268,33 @@ describe("connecting to ZooKeeper", () => {
   test("an IPv6 address is written in brackets", async () => {
     await using locks = new LockManager(zookeeper(`[::ffff:127.0.0.1]:${server.port}`));
     await works(locks);
+  });
+
+  test("an IPv6 address may name a zone", async () => {
+    for (
+      const [address, host] of [["[fe80::1%eth0]:2182", "fe80::1%eth0"], ["[::1%lo]", "::1%lo"]] as const
+    ) {
+      const { servers } = await settingsOf(`${address}/a`).locate();
+      assert.deepEqual(servers.map((server) => server.host), [host]);
+      assert.ok(nameOf(servers[0]!).startsWith(`[${host}]:`));
+    }
+    assert.deepEqual((await settingsOf({ address: { host: "fe80::1%eth0" } }).locate()).servers, [
+      { host: "fe80::1%eth0", port: 2181 },
+    ]);
+    // Deno 2.9 connects to no zone by node:net.
+    const zoned = "Deno" in globalThis
+      ? undefined
+      : Object.entries(networkInterfaces()).flatMap(([name, all]) =>
+        all!.some(({ address }) => address.startsWith("fe80:"))
+          ? [`[${all!.find(({ address }) => address.startsWith("fe80:"))!.address}%${name}]`]
+          : []
+      )[0];
+    if (zoned === undefined) return;
+    const relay = createServer((client) => client.pipe(connect(server.port, HOST)).pipe(client));
+    await new Promise<void>((listening) => relay.listen(0, "::", listening));
+    await using locks = new LockManager(zookeeper(`${zoned}:${(relay.address() as { port: number }).port}`));
+    await works(locks);
+    relay.close();
   });
 
   for (const how of ["closed", "closed while cut off"]) {

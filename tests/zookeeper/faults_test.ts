@@ -24,7 +24,7 @@ describe("faults of ZooKeeper", () => {
   let n = 0;
 
   before(async () => {
-    server = await ZooKeeperServer.start({ tickTime });
+    server = await ZooKeeperServer.start({ tickTime, config: ["maxSessionTimeout=60000"] });
     operator = await Operator.connect(server.address);
   });
   after(async () => {
@@ -45,6 +45,10 @@ describe("faults of ZooKeeper", () => {
   };
   const gone = (key: string) =>
     until(async () => (await operator.queue(key)).length === 0, () => `${key} is not free`, 2 * ttl);
+  const lost = async (lock: Lock): Promise<LockLostError> => {
+    if (!lock.signal.aborted) await new Promise((told) => lock.signal.addEventListener("abort", told));
+    return lock.signal.reason;
+  };
   const end = (lock: Lock) =>
     new Promise<number>((resolve) => {
       lock.signal.addEventListener("abort", () => resolve(performance.now()));
@@ -200,6 +204,17 @@ describe("faults of ZooKeeper", () => {
     assert.equal(await lock.release(), true);
   });
 
+  // Red if: a connection may be silent for a part of the ttl, however long that is.
+  test("a long ttl, and a server that falls silent: the next acquisition goes to the other one", async () => {
+    await using one = await Proxy.start(server);
+    await using other = await Proxy.start(server);
+    await using locks = manager(`${behind(one)},${behind(other)}`, { ttl: 60_000, retryFor: 3_000 });
+    const lock = await locks.acquire(fresh());
+    (one.connections.length > 0 ? one : other).cut();
+    assert.equal((await locks.acquire(fresh())).held, true);
+    assert.equal(await lock.release(), true);
+  });
+
   describe("a server that accepts and stays silent", () => {
     let silent: Server;
     const sockets = new Set<Socket>();
@@ -330,6 +345,26 @@ describe("faults of ZooKeeper", () => {
       await sleep(300);
       assert.deepEqual(await operator.queue(key), []);
     }
+  });
+
+  // By the server's own rule: a session that has moved to a new connection takes nothing from an old one.
+  test("a claim that was robbed while its creation was in doubt does not enter again when the network delivers that", async () => {
+    await using slow = await Proxy.start(server);
+    await using good = await Proxy.start(server);
+    await using locks = manager(`${behind(slow)},${behind(good)}`);
+    await using others = manager(server.address);
+    const kept = await locks.acquire(fresh()); // the session lives on
+    const key = fresh();
+    const which = slow.connections.length > 0 ? slow : good;
+    which.cut();
+    const lock = await locks.acquire(key); // enters over the other path
+    const thief = await others.acquire(key, { steal: true });
+    assert.equal((await lost(lock)).why, "stolen");
+    which.heal();
+    await until(() => Promise.resolve(which.connections.length === 0), () => "never delivered");
+    assert.equal((await operator.queue(key)).length, 1);
+    assert.equal((await locks.inspect(key))!.holders[0]!.token, thief.token);
+    assert.equal(kept.held, true);
   });
 
   test("close() in every state of the connection: none yet, up, refused, cut, session over", async () => {
