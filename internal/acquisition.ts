@@ -67,7 +67,8 @@ export class Acquisition<L> implements Member {
   #broken = false;
   /** A claim of ours was stolen while it waited. */
   #robbed = false;
-  /** Since when the store has failed without a break. */
+  /** When the last call was sent; and since when the store has failed without a break. */
+  #asked = 0;
   #failing: number | undefined;
   /** How often in a row listening for changes has failed. */
   #deaf = 0;
@@ -207,10 +208,20 @@ export class Acquisition<L> implements Member {
     };
     kept.onLost = () => this.#wake?.();
     const moot = () => told !== undefined || kept.over || !lease.alive;
-    const attempt = () => {
+    const { turns } = this.#core;
+    const send = () => {
       const answer = lease.attempt(kept);
+      this.#asked = this.#core.alarms.last; // a call looks at the clock first
+      answer.then(turns.give, turns.give);
       if (entered !== undefined) answer.then(() => entered(), () => entered(true));
       return answer;
+    };
+    const attempt = () => {
+      const turn = turns.take(Math.max(this.#retryFor, this.#core.callTimeout(kept.claim.ttl)));
+      return turn === undefined ? send() : turn.then(() => {
+        if (!this.#ended && !moot()) return send();
+        turns.give();
+      });
     };
     while (!this.#ended && !kept.over && lease.alive) {
       const asked = told ?? await this.#patiently(attempt, moot);
@@ -264,16 +275,15 @@ export class Acquisition<L> implements Member {
    */
   async #patiently<T>(call: () => Promise<T>, moot: () => boolean = () => false): Promise<T | undefined> {
     for (let failures = 0; !this.#ended && !moot(); failures++) {
-      let asked = 0;
       try {
         const answer = call();
-        asked = this.#core.alarms.last; // a call looks at the clock first
+        this.#asked = this.#core.alarms.last;
         return await answer;
       } catch (caught) {
         const error = caught as BackendError;
         if (this.#ended || moot()) return undefined;
         this.#applicant.failed(error);
-        this.#failing ??= asked;
+        this.#failing ??= this.#asked;
         if (!error.retryable || this.#core.alarms.now() - this.#failing >= this.#retryFor) throw error;
         await this.#pause(this.#core.backoff(failures, 1_000));
       }

@@ -4,6 +4,7 @@ import type { Clock } from "./clock.ts";
 import { Entrances } from "./entrances.ts";
 import { Leases } from "./leases.ts";
 import type { Logger } from "./options.ts";
+import { Turns } from "./turns.ts";
 
 /** Milliseconds that a call may take, and failed ones may be repeated, once the manager is being closed. */
 const PARTING = 3_000;
@@ -21,6 +22,8 @@ export class Core {
   readonly alarms: Alarms;
   /** The heartbeats. */
   readonly leases: Leases;
+  /** So that many acquisitions at once do not hold up each other and everything else. */
+  readonly turns: Turns;
   /** For stores that calls may reach in another order. */
   readonly entrances: Entrances | undefined;
   /** The manager is being closed: nobody wants to wait long for a store that is away. */
@@ -36,6 +39,7 @@ export class Core {
     this.backend = backend;
     this.alarms = new Alarms(options.clock);
     this.leases = new Leases(this);
+    this.turns = new Turns(this.alarms);
     this.entrances = backend.traits.inOrder ? undefined : new Entrances();
     this.#random = options.random;
     this.#retryFor = options.retryFor;

@@ -359,6 +359,86 @@ describe("one call", () => {
   });
 });
 
+describe("a great many acquisitions at once", () => {
+  // Goes red if: all are sent at once, out of order, or a renewal waits for its turn.
+  test("take turns before the store, in order, and nobody else waits for them", async () => {
+    const { clock, locks, store } = world();
+    const held = await locks.acquire("held");
+    const gates: PromiseWithResolvers<void>[] = [];
+    store.rule = (verb) => {
+      if (verb !== "attempt") return "pass";
+      gates.push(Promise.withResolvers());
+      return gates.at(-1)!.promise;
+    };
+    const order: string[] = [];
+    const all = Array.from({ length: 2_000 }, async (_, n) => {
+      const lock = await locks.acquire(`${n}`);
+      order.push(lock.key);
+    });
+    await settle();
+    assert.equal(gates.length, 512);
+    const renewals = store.count("renew");
+    await clock.pass(TTL / 4);
+    await held.renew();
+    assert.ok(store.count("renew") > renewals);
+    for (let answered = 0; answered < 2_000; answered++) {
+      gates[answered]!.resolve();
+      if (answered % 100 === 0) await settle();
+    }
+    await Promise.all(all);
+    assert.deepEqual(order, Array.from({ length: 2_000 }, (_, n) => `${n}`));
+  });
+
+  // Goes red if: who waits for a turn waits for ever, or longer than it is willing to wait for a store.
+  test("are given up after retryFor, at once by their caller, and when the manager is closed", async () => {
+    for (const retryFor of [0, 10_000]) {
+      const { clock, locks, store } = world({ retryFor });
+      store.rule = (verb) => verb === "attempt" ? "hang" : "pass";
+      let rejected = 0;
+      const giving = new AbortController();
+      for (let n = 0; n < 2_000; n++) {
+        const signal = n % 2 === 0 ? { signal: giving.signal } : {};
+        locks.acquire(`${n}`, signal).catch(() => rejected++);
+      }
+      await clock.pass(1_000);
+      assert.equal(rejected, 0);
+      giving.abort(new Error("enough"));
+      await settle();
+      assert.equal(rejected, 1_000);
+      await clock.pass(2 * Math.max(retryFor, TTL / 3));
+      assert.equal(rejected, 2_000);
+    }
+    const { clock, locks, store } = world();
+    store.rule = (verb) => verb === "attempt" ? "hang" : "pass";
+    let closed = 0;
+    for (let n = 0; n < 2_000; n++) locks.acquire(`${n}`).catch(({ code }) => code === "closed" && closed++);
+    await clock.pass(100);
+    let over = false;
+    void locks.close().then(() => over = true);
+    await settle();
+    assert.equal(closed, 2_000);
+    await clock.pass(10_000);
+    assert.ok(over);
+    assert.equal(clock.pending, 0);
+  });
+
+  // Goes red if: a turn is not given back, on whichever way an attempt ends.
+  test("leave their turns to others, however they end", async () => {
+    const { clock, locks, store } = world({ retryFor: 0 });
+    for (const fate of ["refuse", "lose", "hang", "pass"] as const) {
+      store.rule = (verb) => verb === "attempt" ? fate : "pass";
+      const all = Array.from({ length: 1_500 }, (_, n) => locks.tryAcquire(`${fate} ${n}`).catch(() => {}));
+      await clock.pass(2 * TTL);
+      for (const lock of await Promise.all(all)) await lock?.release();
+    }
+    const taken = await locks.acquire("k");
+    const waiting = Array.from({ length: 1_500 }, () => locks.acquire("k"));
+    await settle();
+    await taken.release();
+    for (const lock of waiting) await (await lock).release();
+  });
+});
+
 describe("a heartbeat", () => {
   // Goes red if: what a renewal leaves open is asked about before the next heartbeat may come.
   test("is not held up by the claims that the one before has left open", async () => {

@@ -304,7 +304,8 @@ describe("faults of ZooKeeper", () => {
     await using locks = manager(other.address, { ttl: 10_000 });
     const lock = await locks.acquire("k");
     await other.restart("SIGKILL");
-    await lock.renew();
+    // A server that begins on a busy machine may say nothing for longer than a call takes.
+    while (lock.held && !await lock.renew().then(() => true, () => false));
     assert.equal(lock.held, true);
     assert.equal(await lock.release(), true);
   });

@@ -1,0 +1,58 @@
+import type { Alarms } from "./alarms.ts";
+import { BackendError } from "./errors.ts";
+
+/** So many at once. */
+const MOST = 512;
+
+/**
+ * Attempts to acquire take turns: however many are asked for at once, the store has so many before it that each
+ * is answered in time, and a renewal, which waits for nobody, soon has its answer too.
+ */
+export class Turns {
+  readonly #alarms: Alarms;
+  readonly #waiting = new Set<PromiseWithResolvers<void>>();
+  #taken = 0;
+
+  constructor(alarms: Alarms) {
+    this.#alarms = alarms;
+  }
+
+  /** Waits for a turn, `ms` milliseconds at most; `undefined`: no need to wait. Who has one gives it back. */
+  take(ms: number): Promise<void> | undefined {
+    if (this.#taken < MOST) {
+      this.#taken++;
+      return undefined;
+    }
+    const turn = Promise.withResolvers<void>();
+    this.#waiting.add(turn);
+    const alarm = this.#alarms.set({
+      slot: -1,
+      at: this.#alarms.last + ms,
+      ring: () => {
+        this.#waiting.delete(turn);
+        turn.reject(
+          new BackendError(
+            `Cannot ask the store: it has answered none of ${MOST} earlier calls in ${Math.round(ms)} ms`,
+          ),
+        );
+      },
+    });
+    return turn.promise.finally(() => this.#alarms.clear(alarm));
+  }
+
+  /** The next one's turn. */
+  readonly give = (): void => {
+    for (const turn of this.#waiting) {
+      this.#waiting.delete(turn);
+      return turn.resolve();
+    }
+    this.#taken--;
+  };
+
+  /** Nobody waits any more. */
+  dismiss(reason: BackendError): void {
+    const all = [...this.#waiting];
+    this.#waiting.clear();
+    for (const turn of all) turn.reject(reason);
+  }
+}
