@@ -2,7 +2,7 @@ import type { Alarms } from "./alarms.ts";
 import { BackendError } from "./errors.ts";
 
 /** So many at once. */
-const MOST = 512;
+const MOST = 256;
 
 /**
  * Attempts to acquire take turns: however many are asked for at once, the store has so many before it that each

@@ -376,7 +376,7 @@ describe("a great many acquisitions at once", () => {
       order.push(lock.key);
     });
     await settle();
-    assert.equal(gates.length, 512);
+    assert.equal(gates.length, 256);
     const renewals = store.count("renew");
     await clock.pass(TTL / 4);
     await held.renew();

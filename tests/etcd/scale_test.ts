@@ -4,9 +4,12 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { etcd } from "../../backends/etcd.ts";
 import { LockManager } from "../../mod.ts";
+import { many } from "../runner/many.ts";
 import { EtcdServer } from "../servers/etcd.ts";
 import { http } from "../servers/http.ts";
 import { until } from "../servers/process.ts";
+
+const MANY = many("node");
 
 describe("many locks on etcd", () => {
   let server: EtcdServer;
@@ -73,12 +76,12 @@ describe("many locks on etcd", () => {
   });
 
   test(
-    "10 000 locks, asked for at once: one keep-alive a period, and two reads",
+    `${MANY} locks, asked for at once: one keep-alive a period, and two reads`,
     { timeout: 120_000 },
     async () => {
       const ttl = 24_000;
       const locks = new LockManager(etcd(server.url), { ttl, retryFor: 60_000 });
-      const held = await Promise.all(Array.from({ length: 10_000 }, (_, n) => locks.acquire(`many ${n}`)));
+      const held = await Promise.all(Array.from({ length: MANY }, (_, n) => locks.acquire(`many ${n}`)));
       const periods = 2;
       const { LeaseKeepAlive = 0, LeaseTimeToLive = 0, Txn = 0 } = await spent(() =>
         sleep(periods * ttl / 3)

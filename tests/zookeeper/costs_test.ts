@@ -4,12 +4,15 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { zookeeper } from "../../backends/zookeeper.ts";
 import { type Lock, LockManager } from "../../mod.ts";
+import { many } from "../runner/many.ts";
 import { HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { ZooKeeperServer } from "../servers/zookeeper.ts";
 import { Operator } from "./operator.ts";
 
 const tickTime = 500;
+const HELD = many("node");
+const CYCLES = many("deno");
 
 describe("what locks cost ZooKeeper", () => {
   let server: ZooKeeperServer;
@@ -79,10 +82,10 @@ describe("what locks cost ZooKeeper", () => {
     assert.ok(sent - received <= turns + others, `${sent - received} events for ${turns} hand-overs`);
   });
 
-  test("10 000 held locks: one renewal write a period", async () => {
+  test(`${HELD} held locks: one renewal write a period`, async () => {
     await using locks = manager(10_000);
     const held: Lock[] = [];
-    for (let n = 0; n < 10_000; n += 500) {
+    for (let n = 0; n < HELD; n += 500) {
       held.push(...await Promise.all(Array.from({ length: 500 }, (_, m) => locks.acquire(`held${n + m}`))));
     }
     const beats = async (count: number) => {
@@ -97,19 +100,19 @@ describe("what locks cost ZooKeeper", () => {
     const pings = Math.ceil((performance.now() - since) / 1_000); // the operator's
     assert.ok(spent <= 2 + pings + 5, `${spent} requests in 2 periods, with ${pings} pings`);
     assert.ok(held.every((lock) => lock.held));
-    for (let n = 0; n < 10_000; n += 500) {
+    for (let n = 0; n < HELD; n += 500) {
       await Promise.all(held.slice(n, n + 500).map((lock) => lock.release()));
     }
   });
 
-  test("10 000 acquisitions leave no watch, no node and no parent behind", async () => {
+  test(`${CYCLES} acquisitions leave no watch, no node and no parent behind`, async () => {
     await using operator = await Operator.connect(tidy.address);
     await using one = manager(10_000, tidy.address);
     await using two = manager(10_000, tidy.address);
     const managers = [one, two];
     let done = 0;
     const worker = async (n: number) => {
-      while (done++ < 10_000) {
+      while (done++ < CYCLES) {
         const locks = managers[done % 2]!;
         const key = `leak${(n + done) % 20}`;
         if (done % 5 === 0) {
