@@ -6,7 +6,7 @@ import { type Pause, pause } from "./calls.ts";
 import { campaign, heedless, type Lead } from "./campaign.ts";
 import { systemClock } from "./clock.ts";
 import { Core } from "./core.ts";
-import { BackendError, ManagerClosedError } from "./errors.ts";
+import { ManagerClosedError } from "./errors.ts";
 import { LockErrorEvent, type ManagerEvents, TypedEventTarget, WaitingEvent } from "./events.ts";
 import { inspect, type Inspection, type LockSnapshot, query } from "./inspect.ts";
 import { encodeKey } from "./keys.ts";
@@ -260,7 +260,6 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     const { backend, leases } = this.#core;
     const acquisitions = this.#acquisitions.values();
     for (const one of acquisitions) one.stop(new ManagerClosedError("acquire a lock any more"));
-    this.#core.turns.dismiss(new BackendError("Cannot acquire a lock any more: the manager is closed"));
     for (const rest of this.#rests) rest.end();
     await Promise.all([
       ...[...this.#watches].map((watch) => watch[Symbol.asyncDispose]()),

@@ -48,11 +48,4 @@ export class Turns {
     }
     this.#taken--;
   };
-
-  /** Nobody waits any more. */
-  dismiss(reason: BackendError): void {
-    const all = [...this.#waiting];
-    this.#waiting.clear();
-    for (const turn of all) turn.reject(reason);
-  }
 }
