@@ -67,6 +67,11 @@ export class Acquisition<L> implements Member {
   #broken = false;
   /** A claim of ours was stolen while it waited. */
   #robbed = false;
+  /** It has its place, or the store cannot be asked; and who is to be told of that. */
+  #stands = false;
+  #standing: PromiseWithResolvers<void> | undefined;
+  /** The store has it before others. */
+  #hasTurn = false;
   /** When the last call was sent; and since when the store has failed without a break. */
   #asked = 0;
   #failing: number | undefined;
@@ -97,6 +102,25 @@ export class Acquisition<L> implements Member {
     this.#wake?.();
   }
 
+  /** Whether it is about this key, encoded. */
+  asksFor(key: string): boolean {
+    return this.#keys.includes(key);
+  }
+
+  /**
+   * Resolves once it has its place or its lock, has found the store away, or has come to nothing; if it is to
+   * leave again, once nothing of it is left.
+   */
+  async settled(): Promise<void> {
+    if (!this.#stands) await (this.#standing ??= Promise.withResolvers()).promise;
+    if (this.#stopped) await this.done;
+  }
+
+  #stand(): void {
+    this.#stands = true;
+    this.#standing?.resolve();
+  }
+
   readonly #aborted = (): void => this.stop(this.#want.signal!.reason);
 
   /** Whether this is the first time. */
@@ -117,6 +141,7 @@ export class Acquisition<L> implements Member {
     } catch (error) {
       if (this.#settle()) this.#reject(error);
     }
+    this.#stand();
     this.#applicant.ended(this);
   }
 
@@ -173,7 +198,7 @@ export class Acquisition<L> implements Member {
       const kept = lease.enter(this.#claim(key), want.renew);
       let outcome: Outcome | undefined;
       try {
-        outcome = await this.#stand(lease, kept, entered);
+        outcome = await this.#queue(lease, kept, entered);
       } catch (error) {
         // A store that does not answer must not keep the caller waiting for the withdrawal as well.
         if (this.#settle()) this.#reject(error);
@@ -196,7 +221,7 @@ export class Acquisition<L> implements Member {
   }
 
   /** One claim: until it is granted or refused. `undefined`: it is gone, or the acquisition is stopped. */
-  async #stand(
+  async #queue(
     lease: KeptLease,
     kept: KeptClaim,
     entered?: (failed?: boolean) => void,
@@ -210,19 +235,14 @@ export class Acquisition<L> implements Member {
     const moot = () => told !== undefined || kept.over || !lease.alive;
     const { turns } = this.#core;
     const send = () => {
+      this.#hasTurn = true;
+      if (this.#ended || moot()) return undefined;
       const answer = lease.attempt(kept);
       this.#asked = this.#core.alarms.last; // a call looks at the clock first
-      answer.then(turns.give, turns.give);
       if (entered !== undefined) answer.then(() => entered(), () => entered(true));
       return answer;
     };
-    const attempt = () => {
-      const turn = turns.take(Math.max(this.#retryFor, this.#core.callTimeout(kept.claim.ttl)));
-      return turn === undefined ? send() : turn.then(() => {
-        if (!this.#ended && !moot()) return send();
-        turns.give();
-      });
-    };
+    const attempt = () => turns.take() ? send() : turns.wait(this.#patience(kept)).then(send);
     while (!this.#ended && !kept.over && lease.alive) {
       const asked = told ?? await this.#patiently(attempt, moot);
       // What the store has said by itself in the meantime counts more than an older answer.
@@ -232,6 +252,7 @@ export class Acquisition<L> implements Member {
       if (outcome === undefined || outcome.state !== "contended" || !this.#wait) return outcome;
       if (!this.#waited) {
         this.#waited = true;
+        this.#stand();
         this.#applicant.waiting();
       }
       const news = moot() ? undefined : await this.#news(lease, kept);
@@ -273,7 +294,10 @@ export class Acquisition<L> implements Member {
    * Repeats what fails, until the store has failed without a break for `retryFor`: whatever claim it was
    * asked for, and until a claim has a place again.
    */
-  async #patiently<T>(call: () => Promise<T>, moot: () => boolean = () => false): Promise<T | undefined> {
+  async #patiently<T>(
+    call: () => Promise<T> | undefined,
+    moot: () => boolean = () => false,
+  ): Promise<T | undefined> {
     for (let failures = 0; !this.#ended && !moot(); failures++) {
       try {
         const answer = call();
@@ -282,13 +306,27 @@ export class Acquisition<L> implements Member {
       } catch (caught) {
         const error = caught as BackendError;
         if (this.#ended || moot()) return undefined;
+        this.#stand();
         this.#applicant.failed(error);
         this.#failing ??= this.#asked;
         if (!error.retryable || this.#core.alarms.now() - this.#failing >= this.#retryFor) throw error;
+        this.#giveTurn();
         await this.#pause(this.#core.backoff(failures, 1_000));
+      } finally {
+        this.#giveTurn();
       }
     }
     return undefined;
+  }
+
+  #giveTurn(): void {
+    if (this.#hasTurn) this.#core.turns.give();
+    this.#hasTurn = false;
+  }
+
+  /** Milliseconds that it waits for a turn at most. */
+  #patience({ claim }: KeptClaim): number {
+    return Math.max(this.#retryFor, this.#core.callTimeout(claim.ttl));
   }
 
   #claim(key: string): Claim {

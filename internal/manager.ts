@@ -1,5 +1,4 @@
 import { Acquisition } from "./acquisition.ts";
-import { type Arrival, Arrivals } from "./arrivals.ts";
 import type { Backend } from "./backend.ts";
 import { Bag } from "./bag.ts";
 import { type Pause, pause } from "./calls.ts";
@@ -25,6 +24,9 @@ import {
 import { showAs } from "./plain.ts";
 import { KeyWatch } from "./watch.ts";
 import { request, type RequestCallback, type RequestOptions } from "./web_locks.ts";
+
+/** Somebody of whom the store may not know yet. */
+type Thief = Pick<Acquisition<Lock>, "asksFor"> & { settled(): Promise<unknown> };
 
 /**
  * Locks over one backend. A superset of the Web Locks `LockManager`; emits the events of all its locks.
@@ -53,7 +55,8 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   readonly #log: Log | undefined;
   /** Those under way, and those whose lock is not over. */
   readonly #acquisitions = new Bag<Acquisition<Lock>>();
-  readonly #arrivals = new Arrivals();
+  /** Thieves that wait for who came before them. */
+  readonly #thieves = new Set<Thief>();
   /** Of campaigns, between two terms. */
   readonly #rests = new Set<Pause>();
   readonly #watches = new Set<KeyWatch>();
@@ -144,9 +147,8 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   request(name: unknown, second: unknown, ...rest: unknown[]): Promise<unknown> {
     return request({
       check: (options) => checkAcquireOptions(this.#core.backend, this.#defaults.want, options),
-      arrive: (name) => this.#arrivals.begin([name]),
-      settled: (name) => this.#arrivals.settled(name),
-      acquire: (name, want, { wait, arrival }) => this.#wanted([name], want, wait, arrival),
+      acquire: (name, want, wait) => this.#wanted([name], want, wait),
+      rob: (name, want) => this.#rob(name, want),
       refuseIfClosed: (name) => this.#refuseIfClosed(`run a callback under lock ${JSON.stringify(name)}`),
     }, [name, second, ...rest]);
   }
@@ -157,7 +159,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
    */
   query(): Promise<LockSnapshot> {
     return this.#ask("query the locks", async () => {
-      await this.#arrivals.settled();
+      await this.#settled();
       return await query(this.#core, this.#defaults.prefix);
     });
   }
@@ -285,46 +287,67 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   }
 
   /** An acquisition whose input has been checked. Rejects as soon as it is stopped. */
-  #wanted(
-    keys: readonly string[],
-    want: Want,
-    wait: boolean,
-    arrival: Arrival = this.#arrivals.begin(keys, want.signal),
-  ): Promise<Lock | undefined> {
+  #wanted(keys: readonly string[], want: Want, wait: boolean): Promise<Lock | undefined> {
     const key = keys[0]!;
     if (this.#closing !== undefined) {
-      arrival.end();
       return Promise.reject(new ManagerClosedError(`acquire lock ${JSON.stringify(key)}`));
     }
-    if (want.signal?.aborted) {
-      arrival.end();
-      return Promise.reject(want.signal.reason);
-    }
+    if (want.signal?.aborted) return Promise.reject(want.signal.reason);
     const called = this.#core.alarms.now();
     const { prefix, retryFor } = this.#defaults;
     const application = { keys: keys.map((each) => encodeKey(prefix, each)), want, wait, retryFor };
     const acquisition = new Acquisition<Lock>(this.#core, application, {
       waiting: () => {
-        arrival.stand();
         if (this.#log !== undefined) this.#warnOfOwn(keys);
         this.emit("waiting", () => new WaitingEvent(key));
       },
       failed: (error) => {
-        arrival.stand();
         this.#log?.("warn", "a call failed, it will be repeated", { key, error });
         this.emit("error", () => new LockErrorEvent(key, error));
       },
-      acquired: (parts, it) => {
-        arrival.end();
-        return new Lock(this.#owner, it, { keys, want, parts, called });
-      },
+      acquired: (parts, it) => new Lock(this.#owner, it, { keys, want, parts, called }),
       ended: (it) => {
-        arrival.end();
         if (it.lock === undefined) this.#acquisitions.delete(it);
       },
     });
     this.#acquisitions.add(acquisition);
     return acquisition.result;
+  }
+
+  /**
+   * A thief robs who came before it: a request that would have been granted first, had the store been told by
+   * then, is a holder to the Web Locks specification and no waiter.
+   */
+  async #rob(name: string, want: Want): Promise<Lock | undefined> {
+    const key = encodeKey(this.#defaults.prefix, name);
+    const before = this.#settled(key);
+    if (before === undefined) return await this.#wanted([name], want, true);
+    const settled = Promise.withResolvers<unknown>();
+    const thief = { asksFor: (other: string) => other === key, settled: () => settled.promise };
+    this.#thieves.add(thief);
+    await before;
+    const result = this.#wanted([name], want, true);
+    this.#thieves.delete(thief);
+    settled.resolve(this.#settledAmong(this.#acquisitions.values(), key));
+    return await result;
+  }
+
+  /**
+   * Resolves once the store knows of everybody who is here now, or those that ask for `key`; `undefined` if
+   * nobody is under way.
+   */
+  #settled(key?: string): Promise<unknown> | undefined {
+    return this.#settledAmong([...this.#acquisitions.values(), ...this.#thieves], key);
+  }
+
+  #settledAmong(
+    some: readonly (Thief & { lock?: Lock | undefined })[],
+    key?: string,
+  ): Promise<unknown> | undefined {
+    const waits = some
+      .filter((one) => one.lock === undefined && (key === undefined || one.asksFor(key)))
+      .map((one) => one.settled());
+    return waits.length > 0 ? Promise.all(waits) : undefined;
   }
 
   /** Locks are not reentrant: who waits for what it holds itself may wait for ever, and would wonder why. */

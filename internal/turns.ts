@@ -17,12 +17,15 @@ export class Turns {
     this.#alarms = alarms;
   }
 
-  /** Waits for a turn, `ms` milliseconds at most; `undefined`: no need to wait. Who has one gives it back. */
-  take(ms: number): Promise<void> | undefined {
-    if (this.#taken < MOST) {
-      this.#taken++;
-      return undefined;
-    }
+  /** Takes a turn, if there is one. Who has one gives it back. */
+  take(): boolean {
+    if (this.#taken >= MOST) return false;
+    this.#taken++;
+    return true;
+  }
+
+  /** Waits for a turn, `ms` milliseconds at most. */
+  wait(ms: number): Promise<void> {
     const turn = Promise.withResolvers<void>();
     this.#waiting.add(turn);
     const alarm = this.#alarms.set({
@@ -41,11 +44,11 @@ export class Turns {
   }
 
   /** The next one's turn. */
-  readonly give = (): void => {
+  give(): void {
     for (const turn of this.#waiting) {
       this.#waiting.delete(turn);
       return turn.resolve();
     }
     this.#taken--;
-  };
+  }
 }

@@ -1,4 +1,3 @@
-import type { Arrival } from "./arrivals.ts";
 import type { Mode } from "./backend.ts";
 import { LockLostError } from "./errors.ts";
 import type { Lock } from "./lock.ts";
@@ -17,12 +16,10 @@ export type RequestCallback<L, T> = (lock: L) => T;
 export interface Requester {
   /** Fills in the manager's defaults. */
   check(options: AcquireOptions): Want;
-  /** Lets everybody who comes later know of a request that is not sent yet. */
-  arrive(name: string): Arrival;
-  /** Resolves once the store has heard of every request for the name that is here now. */
-  settled(name: string): Promise<unknown> | undefined;
   /** For a checked name and checked options. */
-  acquire(name: string, want: Want, options: { wait: boolean; arrival?: Arrival }): Promise<Lock | undefined>;
+  acquire(name: string, want: Want, wait: boolean): Promise<Lock | undefined>;
+  /** The same for a thief, once the store has heard of every request for the name that came before. */
+  rob(name: string, want: Want): Promise<Lock | undefined>;
   /** @throws {ManagerClosedError} once it is being closed */
   refuseIfClosed(name: string): void;
 }
@@ -39,19 +36,8 @@ export async function request(manager: Requester, args: unknown[]): Promise<unkn
   }
   signal?.throwIfAborted();
   const want = manager.check(options);
-  const lock = await (steal ? rob(manager, name, want) : manager.acquire(name, want, { wait: !ifAvailable }));
+  const lock = await (steal ? manager.rob(name, want) : manager.acquire(name, want, !ifAvailable));
   return lock === undefined ? await callback(null) : await hold(manager, lock, callback);
-}
-
-/**
- * A thief robs who came before it: a request that would have been granted first, had the store been told by
- * then, is a holder to the specification and no waiter.
- */
-async function rob(manager: Requester, name: string, want: Want): Promise<Lock | undefined> {
-  const before = manager.settled(name);
-  const arrival = manager.arrive(name);
-  if (before !== undefined) await before;
-  return await manager.acquire(name, want, { wait: true, arrival });
 }
 
 /** The callback under the lock; a loss rejects at once, whatever the callback is doing. */
