@@ -13,6 +13,9 @@
  * - A `steal` removes a Go holder as well, which is not told.
  * - Whoever may write to the prefix can delete the keys of others. A holder learns that at its next
  *   renewal, a third of the ttl later.
+ * - Up to etcd 3.4.30 and 3.5.12 a leader that was stopped for long and goes on may have leases revoked that were
+ *   renewed meanwhile (etcd's issue 15247): somebody else is granted the lock up to a third of the ttl before
+ *   its holder knows. Use 3.4.31, 3.5.13 or newer.
  * - While the majority of the members is out of reach, nothing is granted and nothing renewed. Nor is a
  *   cluster believed that was restored or set up anew under what is held: that ends by its deadline.
  * - Through `etcd grpc-proxy` a renewal takes up to half a second: use a ttl from 3 s on.

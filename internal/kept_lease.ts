@@ -38,7 +38,7 @@ export class KeptLease {
   #paying = false;
   #failures = 0;
   /** Claims of locks that are released, and whose keys stay taken until then. */
-  readonly #lingering = new Map<KeptClaim, Alarm>();
+  readonly #lingering = new Map<Claim, { readonly stays: KeptClaim; readonly alarm: Alarm }>();
   /** Claims that a heartbeat left open, being asked about one by one. */
   readonly #asking = new Set<KeptClaim>();
   readonly #idleness: Idleness;
@@ -149,7 +149,7 @@ export class KeptLease {
 
   /** Renews one claim now. A rejection leaves it unknown, and moves nothing. */
   async renew(kept: KeptClaim): Promise<void> {
-    const open = await this.#renew([kept], Math.min(this.#core.callTimeout(this.ttl), this.#left([kept])));
+    const open = await this.#renew([kept]);
     if (open.length > 0) await this.#askAbout(kept);
     else this.#tellRenewed(kept);
   }
@@ -203,26 +203,37 @@ export class KeptLease {
 
   /**
    * The lock is over, and its claim stays until then: it is kept alive like a place in the queue, which
-   * nobody waits for, and has no deadline, since nobody relies on it.
+   * nobody waits for, and has no deadline, since nobody relies on it. Whether it is still there; a rejection
+   * leaves that unknown.
    */
-  linger(kept: KeptClaim, until: number): void {
+  async linger(kept: KeptClaim, until: number): Promise<boolean> {
+    const stays = this.#lingering.get(kept.claim)?.stays ?? this.#stay(kept, until);
+    // So it has its whole ttl, should the process end now.
+    await this.renew(stays);
+    kept.loss = stays.loss;
+    return stays.loss === undefined;
+  }
+
+  #stay(kept: KeptClaim, until: number): KeptClaim {
+    const { claim } = kept;
     kept.end();
     this.#claims.delete(kept);
-    const stays = this.enter(kept.claim, true);
+    const stays = this.enter(claim, true);
     const alarm = this.#core.alarms.set({
       slot: -1,
       at: until,
       background: true,
       ring: () => {
-        this.#lingering.delete(stays);
+        this.#lingering.delete(claim);
         void this.withdraw(stays);
       },
     });
-    this.#lingering.set(stays, alarm);
+    this.#lingering.set(claim, { stays, alarm });
     stays.onLost = () => {
       this.#core.alarms.clear(alarm);
-      this.#lingering.delete(stays);
+      this.#lingering.delete(claim);
     };
+    return stays;
   }
 
   /** No new claims; closed when the last one has left. */
@@ -233,23 +244,31 @@ export class KeptLease {
 
   /**
    * Tells the store that it is over; what cannot be told, the ttl will see to. So it does to claims that are
-   * to stay: then the lease is not ended, only kept alive no longer.
+   * to stay: they are renewed once more, and their lease is not ended.
    */
-  close(): Promise<void> {
-    const { alarms } = this.#core;
-    const stays = this.#lingering.size > 0;
+  async close(): Promise<void> {
+    const { alarms, leases } = this.#core;
+    const staying = [...this.#lingering.values()];
+    const renewed = staying.length > 0 ? this.#renew(staying.map(({ stays }) => stays)) : undefined;
     this.#retired = true;
     this.#ended = true;
     this.#unschedule();
     this.#idleness.stop();
-    const left = stays ? this.#debts.settle() : this.#leave();
-    if (!stays) this.#debts.forgive();
-    for (const alarm of this.#lingering.values()) alarms.clear(alarm);
+    for (const { alarm } of staying) alarms.clear(alarm);
     this.#lingering.clear();
     for (const kept of this.#claims.values()) kept.end();
     this.#claims.clear();
-    return left.catch((error) => this.#core.log("warn", "lease left to its ttl", { error }))
-      .finally(() => this.#core.leases.forget(this));
+    try {
+      if (renewed !== undefined) await Promise.all([renewed, this.#debts.settle()]);
+      else {
+        this.#debts.forgive();
+        await this.#leave();
+      }
+    } catch (error) {
+      this.#core.log("warn", "lease left to its ttl", { error });
+    } finally {
+      leases.forget(this);
+    }
   }
 
   /** Ends the lease in the store, and with it every claim under it. */
@@ -283,7 +302,10 @@ export class KeptLease {
   }
 
   /** Those of the claims that the answer leaves open. */
-  async #renew(claims: readonly KeptClaim[], timeout: number): Promise<KeptClaim[]> {
+  async #renew(
+    claims: readonly KeptClaim[],
+    timeout: number = Math.min(this.#core.callTimeout(this.ttl), this.#left(claims)),
+  ): Promise<KeptClaim[]> {
     const sent = this.#core.alarms.now();
     const outcomes = await ask(this.#core.alarms, {
       what: () => `renew ${claims.length} locks on ${this.#core.backend.name}`,

@@ -235,12 +235,7 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     }
     // Before anything is sent: from then on somebody else may hold it.
     if (first) this.#controller?.abort(this.#ended());
-    const stays = this.#lasted < this.#want.atLeast;
-    const asked = stays
-      ? this.#linger()
-      : this.#parts.length === 1
-      ? this.#releasePart(0)
-      : this.#releaseAll();
+    const asked = this.#parts.length === 1 ? this.#releasePart(0) : this.#releaseAll();
     let released: boolean;
     try {
       released = await asked;
@@ -253,17 +248,8 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
       this.#owner.log?.("debug", "released", this.#named({ lasted: this.#lasted }));
       this.#tell("released", () => new ReleasedEvent(this.key, this.token, this.#lasted));
     } // Only now it shows that the store had dropped it before it was released.
-    else this.#tellLoss("revoked");
+    else this.#tellLoss(this.#parts.find(({ kept }) => kept.loss !== undefined)?.kept.loss ?? "revoked");
     return released;
-  }
-
-  /** The keys stay taken for a while. */
-  #linger(): boolean {
-    for (const { lease, kept } of this.#parts) {
-      kept.onLost = undefined;
-      lease.linger(kept, this.#acquired + this.#want.atLeast);
-    }
-    return true;
   }
 
   /** Each of several keys, whatever becomes of the others. */
@@ -281,6 +267,9 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     let failing: number | undefined;
     for (let failures = 0;; failures++) {
       try {
+        // Its key may have to stay taken for a while.
+        const until = this.#acquired + this.#want.atLeast;
+        if (this.#owner.last() < until) return this.#answers[index] = await lease.linger(kept, until);
         const removed = await lease.release(kept);
         return this.#answers[index] = removed || this.#tried?.has(index) === true;
       } catch (error) {

@@ -587,6 +587,39 @@ describe("a key that is to stay taken", () => {
     }
   });
 
+  // Goes red if: what the store keeps when the process ends is only what is left since the last renewal.
+  test("has its whole ttl from its release on, and again from the closing of its manager", async () => {
+    for (const timer of ["lease", "claim"] as const) {
+      const { clock, locks, store } = world({}, { timer });
+      await using elsewhere = new LockManager(store, { clock });
+      const remaining = async () => (await elsewhere.inspect("k"))!.holders[0]!.remaining!;
+      const lock = await locks.acquire("k", { ...job, ttl: TTL });
+      await clock.pass(TTL / 4);
+      assert.ok(await remaining() < 0.8 * TTL, timer);
+      await lock.release();
+      assert.ok(await remaining() > 0.99 * TTL, timer);
+      await clock.pass(TTL / 20); // before the next heartbeat
+      assert.ok(await remaining() < 0.96 * TTL, timer);
+      await locks.close();
+      assert.ok(await remaining() > 0.99 * TTL, timer);
+    }
+  });
+
+  // Goes red if: nobody asks the store whether there is anything to keep.
+  test("is released like any other: a store that is away is an error, and it can be called again", async () => {
+    const { clock, locks, store } = world({ retryFor: 0 });
+    const lock = await locks.acquire("k", job);
+    store.rule = (verb) => verb === "renew" ? "refuse" : "pass";
+    const releasing = assert.rejects(lock.release(), { code: "backend" });
+    await clock.pass(TTL / 10);
+    await releasing;
+    assert.equal(lock.held, false);
+    assert.equal((await locks.inspect("k"))?.holders[0]?.id, lock.id, "it stays meanwhile");
+    store.heal();
+    assert.equal(await lock.release(), true);
+    assert.equal(await lock.release(), true);
+  });
+
   // Goes red if: the deadline of a lock that is over takes its claim out of the store.
   test("stays so through an outage that the claim survives", async () => {
     const { clock, locks, store } = world();

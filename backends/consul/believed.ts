@@ -40,9 +40,9 @@ export function transaction(reply: Reply, operations: readonly Operation[]): Pai
   if (Errors !== null && !(Array.isArray(Errors) && Errors.length === 0)) throw new Error(STRANGE);
   if (Results !== null && !Array.isArray(Results)) throw new Error(STRANGE);
   const entries = (Results ?? []).map((one) => pair(object(one).KV));
-  // Each entry that was locked is in the answer.
+  // Each entry that was locked, or was to be locked already, is in the answer.
   for (const operation of operations) {
-    if (operation.Verb !== "lock") continue;
+    if (operation.Verb !== "lock" && operation.Verb !== "check-session") continue;
     const { Key, Session } = operation;
     if (!entries.some((one) => one.Key === Key && one.Session === Session)) throw new Error(STRANGE);
   }

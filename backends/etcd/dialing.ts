@@ -32,7 +32,7 @@ export function dialFirst<C extends Candidate>(
   open: (origin: string) => C,
   signal: AbortSignal,
 ): Promise<Dialed<C>> {
-  const rest = [...origins];
+  const rest = [...new Set(origins)];
   const trying = new Map<string, C>();
   const mute: string[] = [];
   const { promise, resolve, reject } = Promise.withResolvers<Dialed<C>>();

@@ -104,7 +104,12 @@ describe("proxies before Consul", () => {
       meddler.meddling = { instead: ({ path }) => path.includes("/session/") ? undefined : said };
       assert.equal((await lease.renew(claims, call())).size, 0, what);
     }
+    // A transaction that has done nothing is no release.
+    meddler.meddling = { instead: () => ({ status: 200, text: '{"Results":[],"Errors":null}' }) };
+    const last = claims.pop()!;
+    await assert.rejects(lease.release(last, call()), { code: "backend" });
     meddler.meddling = {};
+    assert.equal(await lease.release(last, call()), true);
     assert.equal(losses, 0);
     const renewed = await lease.renew(claims, call());
     assert(claims.every(({ id }) => renewed.get(id)?.state === "granted"));

@@ -7,7 +7,7 @@ import { etcd } from "../../backends/etcd.ts";
 import { FLAG, frame, TYPE } from "../../backends/etcd/frames.ts";
 import { LockManager } from "../../mod.ts";
 import { EtcdServer } from "../servers/etcd.ts";
-import { freePort, HOST } from "../servers/process.ts";
+import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { listening, scripted } from "./bare_peer.ts";
 import { next } from "./helpers.ts";
@@ -15,16 +15,17 @@ import { next } from "./helpers.ts";
 /** An address that takes every connection, says so many bytes, and nothing more. */
 async function mute(
   greeting = new Uint8Array(),
-): Promise<AsyncDisposable & { url: string; met: () => number }> {
+): Promise<AsyncDisposable & { url: string; met: () => number; open: () => number }> {
   const sockets: Socket[] = [];
   const server = net.createServer((socket) => {
-    sockets.push(socket);
+    sockets.push(socket.resume()); // or its end would not be seen
     socket.on("error", () => {}).write(greeting);
   }).listen(0, HOST);
   await once(server, "listening");
   return {
     url: `http://${HOST}:${(server.address() as AddressInfo).port}`,
     met: () => sockets.length,
+    open: () => sockets.filter(({ destroyed, readableEnded }) => !destroyed && !readableEnded).length,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();
@@ -66,6 +67,13 @@ describe("members of which some are silent", () => {
     await using other = await mute();
     const urls = [silent.url, `http://${HOST}:${await freePort()}`, other.url, server.url];
     await always(urls, works);
+  });
+
+  // Goes red if: of two connections to one member only one is remembered, and closed.
+  test("a member that is named more than once is dialled once, and left", async () => {
+    await using silent = await mute();
+    await always([silent.url, silent.url, silent.url, server.url], works);
+    await until(() => Promise.resolve(silent.open() === 0), () => `${silent.open()} are left`);
   });
 
   // Goes red if: a member may take all the time of a call, be it one without a leader, which answers pings.

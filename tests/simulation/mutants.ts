@@ -168,14 +168,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a key that is to stay taken is given up with its lock",
     file: "internal/lock.ts",
-    find: "const stays = this.#lasted < this.#want.atLeast;",
-    replace: "const stays = false;",
+    find: "if (this.#owner.last() < until) return this.#answers[index] = await lease.linger(kept, until);",
+    replace: "",
   },
   {
     name: "a key that is to stay taken is not renewed",
     file: LEASE,
-    find: "const stays = this.enter(kept.claim, true);",
-    replace: 'const stays = this.enter({ ...kept.claim, progress: "unsure" }, true);',
+    find: "const stays = this.enter(claim, true);",
+    replace: 'const stays = this.enter({ ...claim, progress: "unsure" }, true);',
   },
   {
     name: "a key that is to stay taken is never given up",

@@ -67,4 +67,13 @@ export const loss: Group = group("loss", {
     ok(successor.held, "the successor holds on");
     equal((await a.inspect("k"))?.holders.map(({ id }) => id), [successor.id], "the holder");
   },
+
+  // Goes red if: a release that keeps the key taken does not look whether there is anything to keep.
+  async "a lock that is revoked leaves no key taken, whatever was asked for"(scene: Scene) {
+    const [a, b] = await scene.pair({ ttl: scene.long });
+    const lock = await acquired(a, "k", { atLeast: scene.long });
+    await scene.revoke("k");
+    equal(await lock.release(), false, "release");
+    await (await acquired(b, "k")).release();
+  },
 }, (harness) => harness.revoke !== undefined);
