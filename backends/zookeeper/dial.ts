@@ -32,9 +32,9 @@ export interface Dial {
 }
 
 /**
- * Tries the servers in turn, once each. What is left of the time is shared out among those that are left, so
- * that silent ones do not use it up; one that has failed before gets twice as much with each time: it may
- * be slow.
+ * Tries the servers in turn, once each. What is left of the time is shared out evenly among those that are
+ * left, and none gets more, so that silent ones leave enough for one that answers. Within its share, a
+ * server's `patience` doubles with each time that it has failed: it may be slow.
  */
 export async function dial(request: Dial): Promise<Dialled> {
   const { settings, timeout, patience = Infinity, signal } = request;
@@ -44,14 +44,10 @@ export async function dial(request: Dial): Promise<Dialled> {
   for (const [index, server] of settings.servers.order(servers).entries()) {
     const left = until - performance.now();
     if (signal.aborted || left <= 0) break;
-    const share = Math.min(left / (servers.length - index), patience);
+    const share = left / (servers.length - index);
+    const patient = patience * 2 ** settings.servers.failures(server);
     try {
-      return await one(
-        request,
-        server,
-        chroot,
-        Math.min(left, share * 2 ** settings.servers.failures(server)),
-      );
+      return await one(request, server, chroot, Math.min(share, patient));
     } catch (error) {
       if (error instanceof BackendError) throw error;
       if (!signal.aborted) settings.servers.failed(server);

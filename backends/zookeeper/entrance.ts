@@ -4,6 +4,7 @@ import * as op from "./operations.ts";
 import type { Parents } from "./parents.ts";
 import type { Seat } from "./seat.ts";
 import type { Session } from "./session.ts";
+import { Turns } from "./turns.ts";
 
 const { code, failedWith } = op;
 
@@ -11,6 +12,8 @@ const { code, failedWith } = op;
 export class Entrance {
   readonly #session: Session;
   readonly #parents: Parents;
+  readonly #turns = new Turns();
+  #arrivals = 0;
 
   /** For the claims of one session. */
   constructor(session: Session, parents: Parents) {
@@ -23,34 +26,58 @@ export class Entrance {
     return await this.#session.request(op.getChildren(parent, false), on).catch(op.ignore(code.noNode)) ?? [];
   }
 
-  /**
-   * Creates the node, and lists the queue as of a moment later: sent back to back, that is one round
-   * trip.
-   */
+  /** Creates the node, and lists the queue as of a moment later. */
   async enter(seat: Seat): Promise<readonly string[]> {
-    const { claim, parent } = seat;
+    const { parent } = seat;
+    const arrival = this.#arrivals++;
     const connection = await this.#session.connection();
     if (seat.doubtful && await this.#find(seat, connection)) return this.children(seat, connection);
-    const data = JSON.stringify({ client: claim.client, metadata: claim.metadata });
-    const creation = op.create(seat.path, data, this.#parents.acl, op.EPHEMERAL_SEQUENTIAL);
+    for (;;) {
+      if (this.#turns.taken(parent)) await this.#turns.wait(parent, arrival);
+      else if (this.#parents.has(parent)) {
+        const children = await this.#create(seat, connection);
+        if (children) return children;
+        // The server has removed the parent while it was empty.
+        this.#parents.forget(parent);
+      } else return await this.#turns.take(parent, () => this.#createAll(seat, connection));
+    }
+  }
+
+  /** Creates the node and whatever it lacks above it. */
+  async #createAll(seat: Seat, connection: Connection): Promise<readonly string[]> {
+    const { parent } = seat;
     for (let tries = 1;; tries++) {
-      if (seat.gone) return [];
-      if (seat.withdrawn) throw new Error("the claim was withdrawn");
-      seat.doubtful = true;
-      this.#parents.make(parent, connection);
-      const created = this.#session.request(creation, connection);
-      const listed = this.children(seat, connection);
-      listed.catch(() => {});
-      try {
-        const { path, stat } = await created;
-        seat.enter(path.slice(parent.length + 1), stat.czxid);
-        return await listed;
-      } catch (error) {
-        if (error instanceof op.ZooKeeperError && error.final) seat.doubtful = false;
-        if (!failedWith(error, code.noNode) || tries > 3) throw error;
-        // The server may have removed an empty parent that was seen before: then once more with it.
-        if (!this.#parents.forget(parent)) await this.#parents.ensure(parent, connection);
-      }
+      const children = await this.#create(seat, connection);
+      if (children) return children;
+      if (tries > 3) throw new Error(`${parent} is removed whenever it has been created`);
+      // The parent may have been made and removed: then once more with it.
+      if (!this.#parents.forget(parent)) await this.#parents.ensure(parent, connection);
+    }
+  }
+
+  /** The creation and the list are sent back to back: one round trip. `undefined`: it has no parent. */
+  async #create(seat: Seat, connection: Connection): Promise<readonly string[] | undefined> {
+    if (seat.gone) return [];
+    if (seat.withdrawn) throw new Error("the claim was withdrawn");
+    const { claim, parent } = seat;
+    const data = JSON.stringify({ client: claim.client, metadata: claim.metadata });
+    seat.doubtful = true;
+    this.#parents.make(parent, connection);
+    const created = this.#session.request(
+      op.create(seat.path, data, this.#parents.acl, op.EPHEMERAL_SEQUENTIAL),
+      connection,
+    );
+    const listed = this.children(seat, connection);
+    listed.catch(() => {});
+    try {
+      const { path, stat } = await created;
+      seat.enter(path.slice(parent.length + 1), stat.czxid);
+      // Whoever may not create the parent would have to wait for its turn each time.
+      if (!this.#parents.has(parent)) this.#parents.remember(parent);
+      return await listed;
+    } catch (error) {
+      if (error instanceof op.ZooKeeperError && error.final) seat.doubtful = false;
+      if (!failedWith(error, code.noNode)) throw error;
     }
   }
 

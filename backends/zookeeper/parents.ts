@@ -25,13 +25,21 @@ export class Parents {
     this.sharedAcl = authenticated ? [own, world(READ_AND_CREATE)] : this.acl;
   }
 
+  /** Whether it is thought to be there. */
+  has(path: string): boolean {
+    return this.#known.has(path);
+  }
+
   /** Sends the creation ahead of what needs it, unless the node has been seen. Never rejects. */
   make(path: string, connection: Connection, acl: readonly Acl[] = this.acl): void {
     if (this.#known.has(path)) return;
-    connection.request(createContainer(path, acl)).catch(orThere).then(() => {
-      if (this.#known.size >= REMEMBERED) this.#known.clear();
-      this.#known.add(path);
-    }, () => {});
+    connection.request(createContainer(path, acl)).catch(orThere).then(() => this.remember(path), () => {});
+  }
+
+  /** It is there. */
+  remember(path: string): void {
+    if (this.#known.size >= REMEMBERED) this.#known.clear();
+    this.#known.add(path);
   }
 
   /** It is not there any more. Whether it was thought to be. */

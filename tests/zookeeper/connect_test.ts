@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { zookeeper, type ZooKeeperAddress } from "../../backends/zookeeper.ts";
 import { settingsOf } from "../../backends/zookeeper/address.ts";
 import { nameOf } from "../../backends/zookeeper/connection.ts";
+import { dial } from "../../backends/zookeeper/dial.ts";
 import { BackendError, LockManager } from "../../mod.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
@@ -70,6 +71,28 @@ describe("connecting to ZooKeeper", () => {
     }
     assert.ok(deaf.connections.length + mute.connections.length <= 2);
     await Promise.all(managers.map((locks) => locks.close()));
+  });
+
+  // Red if: one that has failed before gets more than its share.
+  test("servers that have been silent before do not take the time of those not yet asked", async () => {
+    const timeout = 300;
+    const deaf = await Promise.all([1, 2, 3].map(() => Proxy.start(server)));
+    for (const proxy of deaf) proxy.cut("up");
+    const settings = settingsOf(deaf.map(({ port }) => `${HOST}:${port}`).join());
+    for (const { port } of [...deaf, ...deaf]) settings.servers.failed({ host: HOST, port });
+    const dialling = dial({
+      settings,
+      hello: () => ({ lastZxid: 0n, timeout: 10_000, session: 0n, password: new Uint8Array(16) }),
+      timeout,
+      listener: { event: () => {}, ended: () => {} },
+      signal: new AbortController().signal,
+    });
+    await assert.rejects(dialling, ({ message }: Error) => {
+      const shares = [...message.matchAll(/said nothing for (\d+) ms/g)].map(([, ms]) => Number(ms));
+      assert.ok(shares.length > 0 && Math.max(...shares) <= timeout / deaf.length, message);
+      return true;
+    });
+    await Promise.all(deaf.map((proxy) => proxy[Symbol.asyncDispose]()));
   });
 
   test("wherever the locator says, asked again at every connection and reconnection", async () => {

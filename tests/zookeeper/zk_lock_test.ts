@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { zookeeper } from "../../backends/zookeeper.ts";
+import { code, ignore, remove } from "../../backends/zookeeper/operations.ts";
 import { BackendError, type Lock, LockLostError, LockManager } from "../../mod.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
@@ -125,6 +126,29 @@ describe("coming from zk-lock", () => {
     await first.release();
     for (const next of waiting) await (await next).release();
     assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  // Red if: those that come later do not wait for the one that makes the parents.
+  test("FIFO, where the first has to make the parents: in a new prefix, of a new key, of one tidied up meanwhile", async () => {
+    const prefix = "unborn";
+    await using locks = manager({ prefix });
+    const gone = async (path: string) => {
+      await until(async () => !(await operator.children(path)).length, () => `${path} is not empty`);
+      await operator.ask(remove(path)).catch(ignore(code.noNode));
+    };
+    for (const [key, removed] of [["a", []], ["b", []], ["a", ["a"]], ["a", ["a", "b", ""]]] as const) {
+      for (const name of removed) await gone(`/${prefix}/${name}`.replace(/\/$/, ""));
+      const calls = [locks.acquire(key), locks.tryAcquire(key), locks.acquire(key), locks.acquire(key)];
+      const tokens: bigint[] = [];
+      const found = await Promise.all(calls.map(async (call) => {
+        const lock = await call;
+        if (lock) tokens.push(lock.token);
+        await lock?.release();
+        return lock;
+      }));
+      assert.deepEqual(found.map((lock) => lock?.token), [tokens[0], undefined, ...tokens.slice(1)]);
+      assert.equal(tokens.length, 3);
+    }
   });
 
   test("giving up while waiting removes the node", async () => {
