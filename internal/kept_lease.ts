@@ -6,7 +6,7 @@ import { ask, inBatches } from "./calls.ts";
 import type { Core } from "./core.ts";
 import { heartbeat, provenFor } from "./deadline.ts";
 import { Debts } from "./debts.ts";
-import type { BackendError } from "./errors.ts";
+import { BackendError } from "./errors.ts";
 import { Idleness } from "./idleness.ts";
 import { KeptClaim } from "./kept_claim.ts";
 import { decodeKey } from "./keys.ts";
@@ -207,6 +207,12 @@ export class KeptLease {
    * leaves that unknown.
    */
   async linger(kept: KeptClaim, until: number): Promise<boolean> {
+    if (this.#ended) {
+      const what = `Cannot ask after lock ${JSON.stringify(decodeKey(kept.claim.key))}`;
+      throw new BackendError(`${what}: its manager is closed, and it is left to its ttl`, {
+        retryable: false,
+      });
+    }
     const stays = this.#lingering.get(kept.claim)?.stays ?? this.#stay(kept, until);
     // So it has its whole ttl, should the process end now.
     await this.renew(stays);

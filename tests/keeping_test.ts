@@ -620,6 +620,21 @@ describe("a key that is to stay taken", () => {
     assert.equal(await lock.release(), true);
   });
 
+  // Goes red if: a closed manager goes on keeping it.
+  test("is not asked after any more when its manager is closed", async () => {
+    const { clock, locks, store } = world({ retryFor: 0 });
+    const lock = await locks.acquire("k", job);
+    store.rule = (verb) => verb === "renew" ? "refuse" : "pass";
+    await assert.rejects(lock.release(), { code: "backend" });
+    await locks.close();
+    const calls = store.seen.length;
+    store.heal();
+    await assert.rejects(lock.release(), { code: "backend", retryable: false, message: /left to its ttl/ });
+    await clock.pass(10 * TTL);
+    assert.equal(store.seen.length, calls);
+    assert.equal(clock.pending, 0);
+  });
+
   // Goes red if: the deadline of a lock that is over takes its claim out of the store.
   test("stays so through an outage that the claim survives", async () => {
     const { clock, locks, store } = world();

@@ -29,8 +29,8 @@ const jobs = files.flatMap((file) =>
 const live = jobs.length === 1;
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failed: string[] = [];
-await runAll(jobs, async (job) => {
-  const { output, seconds, failures, ...counts } = await run(job, live);
+await runAll(jobs, async (job, seat) => {
+  const { output, seconds, failures, ...counts } = await run({ ...job, seat }, live);
   if (counts.failed > 0) console.log(output);
   const mark = counts.failed > 0 ? "FAILED" : "ok    ";
   const on = job.backend === undefined ? "" : ` on ${job.backend}`;

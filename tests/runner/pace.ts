@@ -12,16 +12,27 @@ const IDLE = 0.15;
 /** Milliseconds over which that is measured. */
 const LOOK = 1_000;
 
-/** Runs them all, started in their order; with `JOBS` in the environment, as many at once as it says. */
-export async function runAll<Job>(jobs: readonly Job[], run: (job: Job) => Promise<void>): Promise<void> {
+/**
+ * Runs them all, started in their order; with `JOBS` in the environment, as many at once as it says. Each has a
+ * seat, a number from 0 on, that no other has at the same time.
+ */
+export async function runAll<Job>(
+  jobs: readonly Job[],
+  run: (job: Job, seat: number) => Promise<void>,
+): Promise<void> {
   const said = Number(process.env.JOBS);
   const least = said || LEAST * availableParallelism();
   const most = said || MOST * availableParallelism();
   const running = new Set<Promise<void>>();
+  const seats = Array.from({ length: most }, (_, seat) => seat);
   for (const job of jobs) {
     while (running.size >= most) await Promise.race(running);
     while (running.size >= least && running.size < most && await idle() < IDLE);
-    const one = run(job).finally(() => running.delete(one));
+    const seat = seats.shift()!;
+    const one = run(job, seat).finally(() => {
+      running.delete(one);
+      seats.unshift(seat);
+    });
     running.add(one);
   }
   await Promise.all(running);

@@ -10,8 +10,10 @@ test("as many run at once as are asked for, and each that ends lets the next one
   try {
     const started: string[] = [];
     const ends: (() => void)[] = [];
-    const all = runAll(["a", "b", "c", "d"], (job) => {
+    const taken: number[] = [];
+    const all = runAll(["a", "b", "c", "d"], (job, seat) => {
       started.push(job);
+      taken.push(seat);
       return new Promise<void>((end) => ends.push(end));
     });
     const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -26,6 +28,7 @@ test("as many run at once as are asked for, and each that ends lets the next one
     assert.deepEqual(started, ["a", "b", "c", "d"]);
     ends[3]!();
     await all;
+    assert.deepEqual(taken, [0, 1, 1, 1], "the seat of who has ended");
   } finally {
     if (JOBS === undefined) delete process.env.JOBS;
     else process.env.JOBS = JOBS;

@@ -26,17 +26,24 @@ export interface Job {
   readonly backend: string | undefined;
   /** Milliseconds after which it is ended, if not {@linkcode LIMIT}. */
   readonly limit?: number;
+  /** See `pace.ts`. */
+  readonly seat?: number;
 }
 
 /** Runs the file; `live` lets it write to the terminal itself, and `output` is empty then. */
-export async function run({ runtime, file, backend, limit = LIMIT }: Job, live: boolean): Promise<Result> {
+export async function run(job: Job, live: boolean): Promise<Result> {
+  const { runtime, file, backend, limit = LIMIT, seat } = job;
   const folder = mkdtempSync(join(tmpdir(), "holdfast-report-"));
   const report = join(folder, "report.xml");
   const start = performance.now();
   try {
     // A Node that finds this variable would take itself for a part of the run that set it.
     const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
-    const env = { ...inherited, ...(backend !== undefined && { BACKENDS: backend }) };
+    const env = {
+      ...inherited,
+      ...(backend !== undefined && { BACKENDS: backend }),
+      ...(seat !== undefined && { HOLDFAST_SEAT: `${seat}` }),
+    };
     const { code, output } = await execute(runtime, runtime.args(file, report), live, env, limit);
     const counts = count(existsSync(report) ? readFileSync(report, "utf8") : "");
     // A file that does not load or end, or a hook that throws, need not be a test in the report.

@@ -177,9 +177,9 @@ export async function until(
   }
 }
 
-/** Ports for the processes that test at the same time: each draws from a slice of its own. */
+/** Ports for the processes that test at the same time: by their seats, each draws from a slice of its own. */
 const SLICE = 500;
-const FIRST = 11_000 + process.pid % 20 * SLICE;
+const FIRST = 11_000 + Number(process.env.HOLDFAST_SEAT ?? process.pid) % 20 * SLICE;
 
 const given = new Set<number>();
 
