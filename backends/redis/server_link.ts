@@ -82,9 +82,9 @@ export class Plain {
     return this;
   }
 
-  /** Commands fail before the end of the connection is reported. */
+  /** Commands fail before the end of the connection is reported, and before ioredis says that it is not ready. */
   get usable(): boolean {
-    return this.client.status === "ready";
+    return this.client.status === "ready" && this.client.stream.writable;
   }
 
   /** Sends one command. What follows in the same turn of the event loop leaves together, at half the cost. */
