@@ -4,13 +4,13 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** At once for each processor, however busy: much of a test is waiting, and more would not end sooner. */
-const LEAST = 2;
+const LEAST = 3;
 /** And at most, however idle: a start takes more than what follows, and all are about time. */
 const MOST = 5;
 /** The part of its time that a machine which can do more has spent on nothing. */
 const IDLE = 0.15;
 /** Milliseconds over which that is measured. */
-const LOOK = 1_000;
+const LOOK = 400;
 
 /**
  * Runs them all, started in their order; with `JOBS` in the environment, as many at once as it says. Each has a
