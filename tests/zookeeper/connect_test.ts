@@ -89,7 +89,8 @@ describe("connecting to ZooKeeper", () => {
     });
     await assert.rejects(dialling, ({ message }: Error) => {
       const shares = [...message.matchAll(/said nothing for (\d+) ms/g)].map(([, ms]) => Number(ms));
-      assert.ok(shares.length > 0 && Math.max(...shares) <= timeout / deaf.length, message);
+      // Timers are a little early or late; a share that has been doubled is twice as long.
+      assert.ok(shares.length > 0 && Math.max(...shares) < 1.5 * timeout / deaf.length, message);
       return true;
     });
     await Promise.all(deaf.map((proxy) => proxy[Symbol.asyncDispose]()));
