@@ -7,11 +7,11 @@ import { consul } from "../../backends/consul.ts";
 import { ConsulApi, type Pair } from "../../backends/consul/api.ts";
 import { ConsulHttp } from "../../backends/consul/http.ts";
 import { settings } from "../../backends/consul/settings.ts";
-import type { Call, Claim } from "../../internal/backend.ts";
 import { LockManager } from "../../mod.ts";
 import { ConsulServer } from "../servers/consul.ts";
 import { HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
+import { call, claim as claimed } from "./claims.ts";
 import { tap } from "./tap.ts";
 import { over, waiter } from "./waiter.ts";
 
@@ -19,24 +19,7 @@ const isEnter = (request: string): boolean => request.includes('"check-index"');
 const isRelease = (request: string): boolean => request.includes('"check-session"');
 const isWaiting = (request: string): boolean => request.startsWith("GET ") && request.includes("index=");
 
-function call(ms = 5_000): Call {
-  return { signal: AbortSignal.timeout(ms), timeout: ms };
-}
-
-function claim(key: string): Claim {
-  return {
-    id: crypto.randomUUID(),
-    key: `holdfast/${key}`,
-    mode: "exclusive",
-    limit: 1,
-    ttl: 10_000,
-    metadata: undefined,
-    client: "tests",
-    steal: false,
-    wait: true,
-    progress: "new",
-  };
-}
+const claim = (key: string) => claimed(`holdfast/${key}`);
 
 describe("faults between a client and Consul", () => {
   let server: ConsulServer;

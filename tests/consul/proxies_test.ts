@@ -3,32 +3,16 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { consul } from "../../backends/consul.ts";
-import type { Call, Claim, Lease } from "../../internal/backend.ts";
+import type { Claim, Lease } from "../../internal/backend.ts";
 import { LockManager } from "../../mod.ts";
 import { conformance } from "../conformance/mod.ts";
 import { ConsulServer } from "../servers/consul.ts";
 import { until } from "../servers/process.ts";
+import { call, claim as claimed } from "./claims.ts";
 import { Meddler, type Said } from "./meddler.ts";
 import { waiter } from "./waiter.ts";
 
-function call(ms = 5_000): Call {
-  return { signal: AbortSignal.timeout(ms), timeout: ms };
-}
-
-function claim(key: string, wait = true): Claim {
-  return {
-    id: crypto.randomUUID(),
-    key: `believe/${key}`,
-    mode: "exclusive",
-    limit: 1,
-    ttl: 10_000,
-    metadata: undefined,
-    client: "tests",
-    steal: false,
-    wait,
-    progress: "new",
-  };
-}
+const claim = (key: string, wait?: boolean) => claimed(`believe/${key}`, wait);
 
 /** What others than Consul say; and Consul, when it has nothing to say. */
 const STRANGE: Said[] = [

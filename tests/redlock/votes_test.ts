@@ -41,7 +41,7 @@ test("five nodes, two of them silent: nobody waits for those", patient, async ()
   nodes.servers[4]!.pause();
   const started = performance.now();
   for (let n = 0; n < 20; n++) await (await locks.acquire("k")).release();
-  assert.ok(performance.now() - started < 20_000, "a silent node costs a second each time");
+  assert.ok(performance.now() - started < 3_000, "a silent node would cost a third of the ttl");
 });
 
 test("three down or silent: a QuorumError with the votes", patient, async () => {

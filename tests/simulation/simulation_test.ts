@@ -11,7 +11,7 @@ import { search } from "./search.ts";
 
 /** The whole of it runs on one runtime; the others see that they do the same. */
 const whole = "Deno" in globalThis;
-const [FIXED, FRESH] = whole ? [2_000, 500] : [200, 50];
+const [FIXED, FRESH] = whole ? [3_000, 1_000] : [300, 50];
 
 /** Seeds that have found a bug, here or in a mutant that brings it back. */
 const REGRESSIONS = [20, 175, 291, 862, 1_559, 2_026];
