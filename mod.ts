@@ -59,6 +59,7 @@ export {
   type WatchEvents,
 } from "./internal/events.ts";
 export type {
+  Attempt,
   Backend,
   Call,
   Claim,

@@ -44,7 +44,9 @@
  * - Consul takes 200 connections from one address (`limits.http_max_conns_per_client`). A backend uses
  *   at most about a hundred, and keeps one for renewals; many processes behind one address may need more.
  * - A proxy before Consul has to pass on `X-Consul-Index`: an answer from the KV store without it is
- *   unknown, whatever its status, and waiters without it ask about once a second.
+ *   unknown, whatever its status, and waiters without it ask about once a second. And it must not send a
+ *   request a second time by itself (nginx's `proxy_next_upstream`, retries of Envoy): the copy of an attempt
+ *   that has been answered can come after the release, and keeps the lock taken while the session lives.
  *
  * Which names it shares with others: none, so that they do not exclude each other.
  *
@@ -60,17 +62,18 @@
  * @module
  */
 import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
-import type { ConsulAddress, ConsulLocator } from "./consul/address.ts";
-import { ConsulApi, type Sight } from "./consul/api.ts";
-import { follow } from "./consul/follow.ts";
-import { boundsOf, ConsulHttp } from "./consul/http.ts";
-import { ConsulLease, type Store } from "./consul/lease.ts";
-import { metadataOf, queueOf, scopeOf } from "./consul/names.ts";
-import { entriesOf } from "./consul/queue.ts";
-import { type ConsulClient, type ConsulOptions, type Settings, settings } from "./consul/settings.ts";
-import { Turnstile } from "./consul/turnstile.ts";
-import { Waiting } from "./consul/waiting.ts";
-import { BackendError } from "../internal/errors.ts";
+import { Limiter } from "../internal/limiter.ts";
+import { type ConsulOptions, type Settings, settings } from "./consul/address.ts";
+import { ConsulApi } from "./consul/client/api.ts";
+import type { ConsulAddress, ConsulLocator } from "./consul/client/endpoint.ts";
+import { boundsOf, ConsulHttp } from "./consul/client/http.ts";
+import type { ConsulClient } from "./consul/client/package_client.ts";
+import { Departures } from "./consul/departures.ts";
+import type { ConsulQueued } from "./consul/entries.ts";
+import { list, watch } from "./consul/observer.ts";
+import { ConsulQueues, type Store } from "./consul/queues.ts";
+import { CONSUL_TRAITS } from "./consul/traits.ts";
+import { QueueLease } from "./shared/queue_lease.ts";
 
 export type { ConsulAddress, ConsulClient, ConsulLocator, ConsulOptions };
 
@@ -86,27 +89,12 @@ export function consul(
   return new ConsulBackend(settings(target, options));
 }
 
-const TRAITS: Traits = {
-  fencing: "consensus",
-  order: "fifo",
-  inOrder: false,
-  semaphore: true,
-  minTtl: 10_000,
-  maxTtl: 86_400_000,
-  timer: "lease",
-  settle: 0,
-};
-
-/** Milliseconds that one question of a watch may stand open. */
-const WAIT = 60_000;
-
 /** Attempts and releases in flight. Consul takes 200 connections from one address, unless told otherwise. */
 const AT_ONCE = 32;
 
 class ConsulBackend implements Backend {
   readonly name = "consul";
-  readonly traits: Traits = TRAITS;
-  readonly users: Set<object> = new Set();
+  readonly traits: Traits = CONSUL_TRAITS;
   readonly #http: ConsulHttp;
   readonly #store: Store;
   readonly #node: string | undefined;
@@ -117,8 +105,8 @@ class ConsulBackend implements Backend {
     this.#store = {
       api,
       root: settings.prefix,
-      waiting: new Waiting(api),
-      turnstile: new Turnstile(AT_ONCE),
+      departures: new Departures(api),
+      limiter: new Limiter(AT_ONCE),
     };
     this.#node = settings.node;
   }
@@ -127,47 +115,24 @@ class ConsulBackend implements Backend {
     const name = `holdfast ${request.client}`;
     const asked = { ttl: request.ttl, name, node: this.#node };
     const session = await this.#store.api.createSession(asked, boundsOf(call));
-    return new ConsulLease(this.#store, session, request);
+    return new QueueLease<ConsulQueued>(
+      request,
+      (ears) => new ConsulQueues(this.#store, session, request.ttl, ears),
+    );
   }
 
-  async list(scope: string, call: Call): Promise<Entry[]> {
+  list(scope: string, call: Call): Promise<Entry[]> {
     const { api, root } = this.#store;
-    const bounds = boundsOf(call);
-    if (scope.endsWith("/")) return entriesOf(root, await api.tree(scopeOf(root, scope), bounds));
-    const answer = await api.transact([
-      { Verb: "get-tree", Key: queueOf(root, scope) },
-      { Verb: "get-tree", Key: metadataOf(root, scope) },
-    ], bounds);
-    if (!Array.isArray(answer)) throw new BackendError(`Cannot list claims: Consul refused: ${answer.why}`);
-    return entriesOf(root, answer);
+    return list(api, root, scope, call);
   }
 
-  async watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
-    const name = queueOf(this.#store.root, key);
-    const stop = new AbortController();
-    const { api } = this.#store;
-    const report = async ({ names, index }: Sight): Promise<void> => {
-      let seen = names.join();
-      for await (const view of follow(api, { name, tree: true, index, wait: WAIT }, stop)) {
-        const found = view.names.join();
-        if (found !== seen) watcher.changed();
-        seen = found;
-      }
-    };
-    const first = await api.next(name, { index: 0, wait: WAIT, tree: true }, boundsOf(call));
-    report(first).catch((error) => {
-      if (!stop.signal.aborted) watcher.failed(error);
-    });
-    return {
-      [Symbol.asyncDispose]: () => {
-        stop.abort();
-        return Promise.resolve();
-      },
-    };
+  watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
+    const { api, root } = this.#store;
+    return watch(api, root, key, { watcher, call });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#store.waiting.close();
+    this.#store.departures.close();
     this.#http.close();
     return Promise.resolve();
   }

@@ -18,6 +18,8 @@
  *   its holder knows. Use 3.4.31, 3.5.13 or newer.
  * - While the majority of the members is out of reach, nothing is granted and nothing renewed. Nor is a
  *   cluster believed that was restored or set up anew under what is held: that ends by its deadline.
+ * - A proxy before etcd must not send a request a second time by itself: the copy of an attempt that has been
+ *   answered can come after the release, and keeps the lock taken while the lease lives.
  * - Through `etcd grpc-proxy` a renewal takes up to half a second: use a ttl from 3 s on.
  * - An answer of more than 64 MiB is an error: half a million waiters for one key, or locks of one ttl.
  *
@@ -52,18 +54,19 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
-import { EtcdClient } from "./etcd/client.ts";
-import { EtcdLease } from "./etcd/lease.ts";
-import { list } from "./etcd/list.ts";
-import type { Port } from "./etcd/port.ts";
-import { endOf } from "./etcd/requests.ts";
-import { EtcdError } from "./etcd/status.ts";
-import { type EtcdTarget, readTarget } from "./etcd/target.ts";
+import { EtcdClient } from "./etcd/client/client.ts";
+import type { EtcdQueued } from "./etcd/entries.ts";
+import { list, watch } from "./etcd/observer.ts";
+import { EtcdQueues } from "./etcd/queues.ts";
+import type { Port } from "./etcd/client/port.ts";
+import { EtcdError } from "./etcd/client/errors.ts";
+import { type EtcdTarget, readTarget } from "./etcd/address.ts";
+import { ETCD_TRAITS } from "./etcd/traits.ts";
+import { QueueLease } from "./shared/queue_lease.ts";
 
-export type { Etcd3Like } from "./etcd/handed_in.ts";
-export type { EtcdLocator, EtcdOptions, EtcdTarget, EtcdTls } from "./etcd/target.ts";
+export type { Etcd3Like } from "./etcd/client/handed_in.ts";
+export type { EtcdLocator, EtcdOptions, EtcdTarget, EtcdTls } from "./etcd/address.ts";
 
 /**
  * A store on etcd: by one or several addresses (members of one cluster), by options, wherever a
@@ -79,21 +82,9 @@ export function etcd(target: EtcdTarget = {}): Backend {
   return new EtcdBackend(new EtcdClient(readTarget(target)));
 }
 
-const TRAITS: Traits = {
-  fencing: "consensus",
-  order: "fifo",
-  inOrder: false,
-  semaphore: true,
-  minTtl: 1_000,
-  maxTtl: 86_400_000,
-  timer: "lease",
-  settle: 0,
-};
-
 class EtcdBackend implements Backend {
   readonly name = "etcd";
-  readonly traits: Traits = TRAITS;
-  readonly users: Set<object> = new Set();
+  readonly traits: Traits = ETCD_TRAITS;
   readonly #port: Port;
 
   constructor(port: Port) {
@@ -105,23 +96,15 @@ class EtcdBackend implements Backend {
     if (BigInt(granted.ID) <= 0n || Number(granted.TTL) < 1) {
       throw EtcdError.unreadable("a lease without an id or a ttl");
     }
-    return new EtcdLease(this.#port, request, granted);
+    return new QueueLease<EtcdQueued>(request, (ears) => new EtcdQueues(this.#port, request, granted, ears));
   }
 
   list(scope: string, call: Call): Promise<Entry[]> {
     return list(this.#port, scope, call);
   }
 
-  async watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
-    const queue = `${key}/`;
-    let ready = false;
-    const watching = this.#port.watch({ key: Buffer.from(queue), range_end: endOf(queue) }, {
-      changed: () => watcher.changed(),
-      failed: (error) => ready && watcher.failed(error),
-    });
-    await watching.ready;
-    ready = true;
-    return { [Symbol.asyncDispose]: async () => watching.cancel() };
+  watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
+    return watch(this.#port, key, watcher);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

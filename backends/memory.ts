@@ -18,6 +18,7 @@
 import type { Backend, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
 import { MemoryLease } from "./memory/lease.ts";
 import { Queues } from "./memory/queues.ts";
+import { MEMORY_TRAITS } from "./memory/traits.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -30,21 +31,9 @@ export function memory(options: MemoryOptions = {}): Backend {
   return new MemoryBackend(options.clock ?? performance);
 }
 
-const TRAITS: Traits = {
-  fencing: "process",
-  order: "fifo",
-  inOrder: true,
-  semaphore: true,
-  minTtl: 10,
-  maxTtl: 86_400_000,
-  timer: "claim",
-  settle: 0,
-};
-
 class MemoryBackend implements Backend {
   readonly name = "memory";
-  readonly traits: Traits = TRAITS;
-  readonly users: Set<object> = new Set();
+  readonly traits: Traits = MEMORY_TRAITS;
   readonly #queues: Queues;
 
   constructor(clock: { now(): number }) {

@@ -96,17 +96,19 @@
 import type { Backend } from "../internal/backend.ts";
 import { checkKinds } from "../internal/checks.ts";
 import { RedisBackend } from "./redis/backend.ts";
-import { type RedisTarget, route } from "./redis/route.ts";
+import { type RedisTarget, route } from "./redis/address.ts";
+import { checkRememberFor } from "./redis/client/options.ts";
+import { REDIS_TRAITS } from "./redis/traits.ts";
 
+export type { RedisAddress, RedisTarget } from "./redis/address.ts";
+export type { RedisEndpoint, RedisNode } from "./redis/client/endpoint.ts";
 export type {
-  RedisAddress,
-  RedisEndpoint,
-  RedisNode,
-  RedisServerOptions,
-  RedisTls,
-} from "./redis/address.ts";
-export type { BunRedisClient, IoredisClient, NodeRedisClient, RedisClient } from "./redis/client_link.ts";
-export type { RedisTarget } from "./redis/route.ts";
+  BunRedisClient,
+  IoredisClient,
+  NodeRedisClient,
+  RedisClient,
+} from "./redis/client/handed_in.ts";
+export type { RedisServerOptions, RedisTls } from "./redis/client/options.ts";
 
 /** Options of {@linkcode redis}. */
 export interface RedisBackendOptions {
@@ -128,10 +130,6 @@ export function redis(...given: [] | [target: RedisTarget, options?: RedisBacken
   const to = route(target);
   checkKinds("redis()", options, { rememberFor: ["number"] });
   const { rememberFor = 300_000 } = options;
-  if (!(rememberFor >= 1_000 && rememberFor <= 31_536_000_000)) {
-    throw new RangeError(
-      `Cannot use rememberFor ${rememberFor}: milliseconds from 1000 to 31536000000 (a year) are expected`,
-    );
-  }
-  return new RedisBackend(to, Math.round(rememberFor));
+  checkRememberFor(rememberFor);
+  return new RedisBackend(REDIS_TRAITS, to, Math.round(rememberFor));
 }

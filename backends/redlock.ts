@@ -44,11 +44,24 @@
  *
  * @module
  */
-import type { Backend } from "../internal/backend.ts";
+import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
 import { isObject } from "../internal/checks.ts";
 import { RedisBackend } from "./redis/backend.ts";
-import { type RedisTarget, type Route, route } from "./redis/route.ts";
-import { RedlockBackend } from "./redlock/backend.ts";
+import { type RedisTarget, route } from "./redis/address.ts";
+import type { Route } from "./redis/client/link.ts";
+import { checkApart } from "./redlock/address.ts";
+import { OwnClaims } from "./redlock/claim.ts";
+import { Node, type NodeEvents } from "./redlock/client/node.ts";
+import { Quorum } from "./redlock/client/quorum.ts";
+import { RedlockLease, type Shared } from "./redlock/lease.ts";
+import { Observer } from "./redlock/observer.ts";
+import { Spread } from "./redlock/spread.ts";
+import { redlockTraits } from "./redlock/traits.ts";
+import { Votes } from "./redlock/votes.ts";
+import { Waiters } from "./redlock/waiters.ts";
+
+/** Milliseconds for which closing waits for nodes that do not answer. */
+const PARTING = 500;
 
 /** Options of {@linkcode redlock}. */
 export interface RedlockOptions {
@@ -64,23 +77,22 @@ export interface RedlockOptions {
  * Locks by a majority of Redis servers, each a `redis(...)` backend or what one is made of. Nothing
  * connects before the first call.
  *
- * @throws {TypeError | RangeError} If there is no node, something that is none, or a Cluster.
+ * @throws {TypeError | RangeError} If there is no node, something that is none, one twice, or a Cluster.
  * @throws {RangeError} If `maxTtl` is not between 100 ms and a day.
  */
 export function redlock(nodes: readonly (Backend | RedisTarget)[], options: RedlockOptions = {}): Backend {
-  const { maxTtl = 30_000 } = options;
   if (!Array.isArray(nodes) || nodes.length === 0) {
     throw new TypeError(
       "Cannot use Redlock without nodes: give an array of Redis servers, best three or five",
     );
   }
-  if (!(maxTtl >= 100 && maxTtl <= 86_400_000)) {
-    throw new RangeError(`Cannot use maxTtl ${maxTtl}: milliseconds from 100 to 86400000 are expected`);
-  }
-  return new RedlockBackend(nodes.map(node), maxTtl);
+  const traits = redlockTraits(options.maxTtl);
+  const routes = nodes.map(routeTo);
+  checkApart(routes.filter(({ named }) => named).map(({ place }) => place));
+  return new RedlockBackend(routes, traits);
 }
 
-function node(one: Backend | RedisTarget): Route {
+function routeTo(one: Backend | RedisTarget): Route {
   if (isObject(one) && "traits" in one && !(one instanceof RedisBackend)) {
     throw new TypeError(`Cannot use a ${one.name} backend as a Redlock node: give redis(...)`);
   }
@@ -91,4 +103,55 @@ function node(one: Backend | RedisTarget): Route {
     );
   }
   return to;
+}
+
+class RedlockBackend implements Backend {
+  readonly name = "redlock";
+  readonly traits: Traits;
+  readonly #shared: Shared;
+  readonly #observer: Observer;
+
+  constructor(routes: readonly Route[], traits: Traits) {
+    const { maxTtl } = traits;
+    this.traits = traits;
+    const events: NodeEvents = {
+      message: (node, text) => claims.robbed(node, text, quorum.majority),
+      awaits: () => claims.size > 0,
+    };
+    const quorum = new Quorum(routes.map((route) => new Node(route, maxTtl, events)));
+    const waiters = new Waiters(quorum);
+    const claims = new OwnClaims(waiters);
+    const votes = new Votes(quorum, maxTtl);
+    this.#shared = { quorum, claims, waiters, votes, spread: new Spread(quorum, claims, votes) };
+    this.#observer = new Observer(quorum);
+  }
+
+  /** Nothing is sent: a lease is a ttl. */
+  lease(request: LeaseRequest): Promise<Lease> {
+    return Promise.resolve(new RedlockLease(request, this.#shared));
+  }
+
+  list(scope: string, call: Call): Promise<Entry[]> {
+    return this.#observer.list(scope, call);
+  }
+
+  watch(key: string, watcher: Watcher, call: Call): Promise<AsyncDisposable> {
+    return this.#observer.watch(key, watcher, call);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { quorum, claims, waiters, votes, spread } = this.#shared;
+    spread.clear();
+    // A minority whose answer was not waited for may still have a vote: cut off now, it would keep it for its ttl.
+    await soon(votes.retracted());
+    for (const node of quorum.nodes) node.close();
+    claims.clear();
+    waiters.clear();
+  }
+}
+
+async function soon(done: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout>;
+  await Promise.race([done, new Promise((resolve) => timer = setTimeout(resolve, PARTING))]);
+  clearTimeout(timer!);
 }

@@ -59,9 +59,12 @@
  * @module
  */
 import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
-import { SqliteLease } from "./sqlite/lease.ts";
-import { absolutePath, defaultPath } from "./sqlite/path.ts";
-import { Session } from "./sqlite/session.ts";
+import { QueueLease } from "./shared/queue_lease.ts";
+import { absolutePath, defaultPath } from "./sqlite/address.ts";
+import { Observer } from "./sqlite/observer.ts";
+import { SqliteQueues } from "./sqlite/queues.ts";
+import { Registry } from "./sqlite/registry.ts";
+import type { Row } from "./sqlite/tables.ts";
 import { SQLITE_TRAITS } from "./sqlite/traits.ts";
 
 /**
@@ -80,33 +83,38 @@ export function sqlite(path?: string | URL): Backend {
 class SqliteBackend implements Backend {
   readonly name = "sqlite";
   readonly traits: Traits = SQLITE_TRAITS;
-  readonly users: Set<object> = new Set();
   readonly #path: string;
-  #session: Session | undefined;
+  #opened: { readonly registry: Registry; readonly observer: Observer } | undefined;
 
   constructor(path: string) {
     this.#path = path;
   }
 
   async lease(request: LeaseRequest): Promise<Lease> {
-    return new SqliteLease(this.#opened(), request);
+    const { registry } = this.#open();
+    return new QueueLease<Row>(request, (ears) => new SqliteQueues(registry, request, ears));
   }
 
   list(scope: string, call: Call): Promise<Entry[]> {
-    return this.#opened().list(scope, call);
+    return this.#open().observer.list(scope, call);
   }
 
-  async watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
-    return await this.#opened().watch(key, watcher);
+  watch(key: string, watcher: Watcher): Promise<AsyncDisposable> {
+    return this.#open().observer.watch(key, watcher);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const session = this.#session;
-    this.#session = undefined;
-    await session?.close();
+    const opened = this.#opened;
+    this.#opened = undefined;
+    await opened?.observer.close();
+    await opened?.registry.close();
   }
 
-  #opened(): Session {
-    return this.#session ??= new Session(this.#path);
+  #open(): { readonly registry: Registry; readonly observer: Observer } {
+    if (this.#opened === undefined) {
+      const registry = new Registry(this.#path);
+      this.#opened = { registry, observer: new Observer(registry) };
+    }
+    return this.#opened;
   }
 }

@@ -35,15 +35,14 @@
  */
 
 import type { Backend, Call, Entry, Lease, LeaseRequest, Traits, Watcher } from "../internal/backend.ts";
-import {
-  type Settings,
-  settingsOf,
-  type ZooKeeperLocator,
-  type ZooKeeperOptions,
-} from "./zookeeper/address.ts";
-import { SessionLease } from "./zookeeper/lease.ts";
+import { QueueLease } from "./shared/queue_lease.ts";
+import { settingsOf, type ZooKeeperLocator, type ZooKeeperOptions } from "./zookeeper/address.ts";
+import { Parents } from "./zookeeper/client/parents.ts";
+import type { Settings } from "./zookeeper/client/settings.ts";
+import type { ZooKeeperQueued } from "./zookeeper/names.ts";
 import { Observer } from "./zookeeper/observer.ts";
-import { Parents, refused } from "./zookeeper/parents.ts";
+import { ZooKeeperQueues } from "./zookeeper/queues.ts";
+import { zookeeperTraits } from "./zookeeper/traits.ts";
 
 export type { ZooKeeperAddress, ZooKeeperLocator, ZooKeeperOptions } from "./zookeeper/address.ts";
 
@@ -61,37 +60,28 @@ export function zookeeper(address: string | ZooKeeperOptions | ZooKeeperLocator)
 class ZooKeeper implements Backend {
   readonly name = "zookeeper";
   readonly traits: Traits;
-  readonly users: Set<object> = new Set();
   readonly #settings: Settings;
   readonly #parents: Parents;
   readonly #observer: Observer;
-  readonly #leases = new Set<SessionLease>();
+  readonly #open = new Set<ZooKeeperQueues>();
 
   constructor(settings: Settings) {
     this.#settings = settings;
     this.#parents = new Parents(settings.credentials !== undefined);
     this.#observer = new Observer(settings);
-    this.traits = {
-      fencing: "consensus",
-      order: "fifo",
-      inOrder: true,
-      semaphore: true,
-      minTtl: 2 * settings.tickTime,
-      maxTtl: 24 * 60 * 60 * 1000,
-      timer: "lease",
-      settle: settings.tickTime,
-    };
+    this.traits = zookeeperTraits(settings.tickTime);
   }
 
   async lease(request: LeaseRequest, call: Call): Promise<Lease> {
-    for (const lease of this.#leases) if (lease.ended) this.#leases.delete(lease);
-    try {
-      const lease = await SessionLease.open(request, this.#settings, this.#parents, call);
-      this.#leases.add(lease);
-      return lease;
-    } catch (error) {
-      throw refused("open a session", error);
-    }
+    for (const queues of this.#open) if (queues.ended) this.#open.delete(queues);
+    let queues!: ZooKeeperQueues;
+    const lease = new QueueLease<ZooKeeperQueued>(request, (ears) => {
+      queues = new ZooKeeperQueues(request, this.#settings, this.#parents, call.timeout, ears);
+      return queues;
+    });
+    await queues.open(call);
+    this.#open.add(queues);
+    return lease;
   }
 
   list(scope: string, call: Call): Promise<Entry[]> {
@@ -104,8 +94,8 @@ class ZooKeeper implements Backend {
 
   [Symbol.asyncDispose](): Promise<void> {
     this.#observer.close();
-    for (const lease of this.#leases) lease.abandon();
-    this.#leases.clear();
+    for (const queues of this.#open) queues.abandon();
+    this.#open.clear();
     return Promise.resolve();
   }
 }

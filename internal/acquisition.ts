@@ -1,10 +1,12 @@
-import type { Member } from "./bag.ts";
+import { Member } from "./bag.ts";
 import type { Claim, Outcome } from "./backend.ts";
-import { listen, pause, pauseUntil, unknownOutcome } from "./calls.ts";
-import type { Core } from "./core.ts";
-import type { BackendError } from "./errors.ts";
+import { listen, pause, pauseUntil, TimeLimit, unknownOutcome } from "./calls.ts";
+import { ATTEMPTS, type Core } from "./core.ts";
+import { BackendError } from "./errors.ts";
 import type { KeptClaim } from "./kept_claim.ts";
 import type { KeptLease } from "./kept_lease.ts";
+import type { Leases } from "./leases.ts";
+import type { Patience } from "./limiter.ts";
 import type { Want } from "./options.ts";
 
 /** A claim that holds, and the lease that keeps it. */
@@ -15,7 +17,7 @@ export interface Held {
 
 /** Whom an acquisition serves. */
 export interface Applicant<L> {
-  /** Somebody else holds; called once. */
+  /** Another claim holds; called once. */
   waiting(): void;
   /** A call failed and will be repeated. */
   failed(error: BackendError): void;
@@ -43,9 +45,7 @@ export interface Application {
  * It can be stopped at any time. The caller is told at once; what has been sent goes on to its end
  * behind that, and is taken back.
  */
-export class Acquisition<L> implements Member {
-  /** See {@linkcode Member}. */
-  slot = -1;
+export class Acquisition<L> extends Member {
   /** What it came to: `undefined` if it was contended and does not wait. */
   readonly result: Promise<L | undefined>;
   /** Resolves when nothing goes on behind it any more. */
@@ -53,6 +53,7 @@ export class Acquisition<L> implements Member {
   /** What was acquired. */
   lock: L | undefined;
   readonly #core: Core;
+  readonly #leases: Leases;
   readonly #keys: readonly string[];
   readonly #want: Want;
   readonly #wait: boolean;
@@ -60,7 +61,7 @@ export class Acquisition<L> implements Member {
   readonly #applicant: Applicant<L>;
   #resolve!: (lock: L | undefined) => void;
   #reject!: (reason: unknown) => void;
-  #settled = false;
+  #answered = false;
   #waited = false;
   #stopped = false;
   /** A key that was already ours has been lost while we waited for another. */
@@ -68,10 +69,10 @@ export class Acquisition<L> implements Member {
   /** A claim of ours was stolen while it waited. */
   #robbed = false;
   /** It has its place, or the store cannot be asked; and who is to be told of that. */
-  #stands = false;
-  #standing: PromiseWithResolvers<void> | undefined;
-  /** The store has it before others. */
-  #hasTurn = false;
+  #isPlaced = false;
+  #placing: PromiseWithResolvers<void> | undefined;
+  /** It has a place of the limiter. */
+  #inside = false;
   /** When the last call was sent; and since when the store has failed without a break. */
   #asked = 0;
   #failing: number | undefined;
@@ -79,8 +80,15 @@ export class Acquisition<L> implements Member {
   #deaf = 0;
   #wake: (() => void) | undefined;
 
-  constructor(core: Core, { keys, want, wait, retryFor }: Application, applicant: Applicant<L>) {
+  constructor(
+    core: Core,
+    leases: Leases,
+    { keys, want, wait, retryFor }: Application,
+    applicant: Applicant<L>,
+  ) {
+    super();
     this.#core = core;
+    this.#leases = leases;
     this.#keys = keys;
     this.#want = want;
     this.#wait = wait;
@@ -94,9 +102,9 @@ export class Acquisition<L> implements Member {
     this.done = this.#run();
   }
 
-  /** Nobody waits for it any more. */
+  /** The caller has given up. */
   stop(reason: unknown): void {
-    if (!this.#settle()) return;
+    if (!this.#answer()) return;
     this.#reject(reason);
     this.#stopped = true;
     this.#wake?.();
@@ -111,37 +119,37 @@ export class Acquisition<L> implements Member {
    * Resolves once it has its place or its lock, has found the store away, or has come to nothing; if it is to
    * leave again, once nothing of it is left.
    */
-  async settled(): Promise<void> {
-    if (!this.#stands) await (this.#standing ??= Promise.withResolvers()).promise;
+  async placed(): Promise<void> {
+    if (!this.#isPlaced) await (this.#placing ??= Promise.withResolvers()).promise;
     if (this.#stopped) await this.done;
   }
 
-  #stand(): void {
-    this.#stands = true;
-    this.#standing?.resolve();
+  #place(): void {
+    this.#isPlaced = true;
+    this.#placing?.resolve();
   }
 
   readonly #aborted = (): void => this.stop(this.#want.signal!.reason);
 
   /** Whether this is the first time. */
-  #settle(): boolean {
-    if (this.#settled) return false;
+  #answer(): boolean {
+    if (this.#answered) return false;
     this.#want.signal?.removeEventListener("abort", this.#aborted);
-    return this.#settled = true;
+    return this.#answered = true;
   }
 
   async #run(): Promise<void> {
     try {
       const held = this.#keys.length === 1 ? await this.#one(this.#keys[0]!) : await this.#many();
       const all = held && (Array.isArray(held) ? held : [held]);
-      if (this.#settle()) {
+      if (this.#answer()) {
         if (all !== undefined) this.lock = this.#applicant.acquired(all, this);
         this.#resolve(this.lock);
       } else if (all !== undefined) await giveBack(all);
     } catch (error) {
-      if (this.#settle()) this.#reject(error);
+      if (this.#answer()) this.#reject(error);
     }
-    this.#stand();
+    this.#place();
     this.#applicant.ended(this);
   }
 
@@ -185,10 +193,11 @@ export class Acquisition<L> implements Member {
 
   /** One key: claim after claim, until one holds. */
   async #one(key: string): Promise<Held | undefined> {
-    const { leases, entrances } = this.#core;
+    const { entrances } = this.#core;
     const want = this.#want;
     while (!this.#ended) {
-      const lease = leases.current(want.ttl) ?? await this.#patiently(() => leases.open(want.ttl));
+      const lease = this.#leases.current(want.ttl) ??
+        await this.#patiently(() => this.#leases.open(want.ttl));
       if (lease === undefined) return undefined;
       const entered = entrances && await entrances.take(key, this.#wait);
       if (!lease.usable || this.#ended) {
@@ -201,7 +210,7 @@ export class Acquisition<L> implements Member {
         outcome = await this.#queue(lease, kept, entered);
       } catch (error) {
         // A store that does not answer must not keep the caller waiting for the withdrawal as well.
-        if (this.#settle()) this.#reject(error);
+        if (this.#answer()) this.#reject(error);
         await lease.withdraw(kept);
         throw error;
       } finally {
@@ -232,19 +241,21 @@ export class Acquisition<L> implements Member {
       this.#wake?.();
     };
     kept.onLost = () => this.#wake?.();
-    const moot = () => told !== undefined || kept.over || !lease.alive;
-    const { turns } = this.#core;
-    const send = () => {
-      this.#hasTurn = true;
+    const answered = () => told !== undefined;
+    const moot = () => answered() || kept.over || !lease.alive;
+    const { limiter } = this.#core;
+    const send = (): Promise<Outcome> | undefined => {
+      this.#inside = true;
       if (this.#ended || moot()) return undefined;
       const answer = lease.attempt(kept);
       this.#asked = this.#core.alarms.last; // a call looks at the clock first
       if (entered !== undefined) answer.then(() => entered(), () => entered(true));
       return answer;
     };
-    const attempt = () => turns.take() ? send() : turns.wait(this.#patience(kept)).then(send);
+    // What `run` of the limiter would do: this is done for every lock.
+    const attempt = () => limiter.enter() ? send() : limiter.wait(this.#patience(kept)).then(send);
     while (!this.#ended && !kept.over && lease.alive) {
-      const asked = told ?? await this.#patiently(attempt, moot);
+      const asked = told ?? await this.#patiently(attempt, moot, answered);
       // What the store has said by itself in the meantime counts more than an older answer.
       const outcome = told ?? asked;
       if (outcome?.state === "gone") kept.lose(outcome.why);
@@ -252,7 +263,7 @@ export class Acquisition<L> implements Member {
       if (outcome === undefined || outcome.state !== "contended" || !this.#wait) return outcome;
       if (!this.#waited) {
         this.#waited = true;
-        this.#stand();
+        this.#place();
         this.#applicant.waiting();
       }
       const news = moot() ? undefined : await this.#news(lease, kept);
@@ -292,11 +303,13 @@ export class Acquisition<L> implements Member {
 
   /**
    * Repeats what fails, until the store has failed without a break for `retryFor`: whatever claim it was
-   * asked for, and until a claim has a place again.
+   * asked for, and until a claim has a place again. A failure counts even if it is moot to repeat the call, unless
+   * the answer has come in another way: where a failure ends the claim as well, another claim would fail like it.
    */
   async #patiently<T>(
-    call: () => Promise<T> | undefined,
+    call: () => Promise<T | undefined> | undefined,
     moot: () => boolean = () => false,
+    answered: () => boolean = () => false,
   ): Promise<T | undefined> {
     for (let failures = 0; !this.#ended && !moot(); failures++) {
       try {
@@ -305,28 +318,29 @@ export class Acquisition<L> implements Member {
         return await answer;
       } catch (caught) {
         const error = caught as BackendError;
-        if (this.#ended || moot()) return undefined;
-        this.#stand();
+        if (this.#ended || answered()) return undefined;
+        this.#place();
         this.#applicant.failed(error);
         this.#failing ??= this.#asked;
         if (!error.retryable || this.#core.alarms.now() - this.#failing >= this.#retryFor) throw error;
-        this.#giveTurn();
+        this.#leave();
         await this.#pause(this.#core.backoff(failures, 1_000));
       } finally {
-        this.#giveTurn();
+        this.#leave();
       }
     }
     return undefined;
   }
 
-  #giveTurn(): void {
-    if (this.#hasTurn) this.#core.turns.give();
-    this.#hasTurn = false;
+  #leave(): void {
+    if (this.#inside) this.#core.limiter.leave();
+    this.#inside = false;
   }
 
-  /** Milliseconds that it waits for a turn at most. */
-  #patience({ claim }: KeptClaim): number {
-    return Math.max(this.#retryFor, this.#core.callTimeout(claim.ttl));
+  /** How long an attempt waits for its turn. */
+  #patience({ claim }: KeptClaim): Patience {
+    const ms = Math.max(this.#retryFor, this.#core.callTimeout(claim.ttl));
+    return { signal: new TimeLimit(this.#core.alarms, ms, outnumbered) };
   }
 
   #claim(key: string): Claim {
@@ -334,7 +348,6 @@ export class Acquisition<L> implements Member {
     return {
       id: crypto.randomUUID(),
       key,
-      mode: want.mode,
       limit: want.limit,
       ttl: want.ttl,
       metadata: want.metadata,
@@ -342,9 +355,14 @@ export class Acquisition<L> implements Member {
       steal: want.steal && !this.#robbed,
       wait: this.#wait,
       outlives: want.atLeast > 0,
-      progress: "new",
     };
   }
+}
+
+function outnumbered(ms: number): BackendError {
+  return new BackendError(
+    `Cannot ask the store: it has answered none of ${ATTEMPTS} earlier calls in ${Math.round(ms)} ms`,
+  );
 }
 
 /** Releases what an acquisition had, and does not need. */

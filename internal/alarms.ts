@@ -1,14 +1,22 @@
-import { Bag, type Member } from "./bag.ts";
+import { Bag, Member } from "./bag.ts";
 import { type Clock, Elapsed, type Timer } from "./clock.ts";
 
 /** Something to do at a time. */
-export interface Alarm extends Member {
+export class Alarm extends Member {
   /** In the time of {@linkcode Alarms.now}. */
   readonly at: number;
-  /** Whether the process may end before it rings. Otherwise it is kept alive until then. */
-  readonly background?: boolean;
   /** Called once. */
-  ring(): void;
+  readonly ring: () => void;
+  /** Whether the process may end before it rings. Otherwise it is kept alive until then. */
+  readonly background: boolean;
+
+  /** Made by {@linkcode Alarms.set}. */
+  constructor(at: number, ring: () => void, background: boolean) {
+    super();
+    this.at = at;
+    this.ring = ring;
+    this.background = background;
+  }
 }
 
 /** The clocks are looked at this often, so that a suspension is noticed soon after it has ended. */
@@ -50,17 +58,21 @@ export class Alarms {
     return this.#last;
   }
 
-  /** Rings once at its time, or as soon as the event loop gets to it. */
-  set<A extends Alarm>(alarm: A): A {
+  /**
+   * Rings once at its time, or as soon as the event loop gets to it. One of the `background` does not keep the
+   * process alive until then.
+   */
+  set(at: number, ring: () => void, background: boolean = false): Alarm {
+    const alarm = new Alarm(at, ring, background);
     this.#alarms.add(alarm);
-    if (!alarm.background) {
+    if (!background) {
       this.#awaited++;
       if (this.#idle) {
         this.#idle = false;
         this.#timer?.ref?.();
       }
     }
-    if (alarm.at < this.#fires) this.#arm(alarm.at);
+    if (at < this.#fires) this.#arm(at);
     return alarm;
   }
 

@@ -11,6 +11,11 @@
 /** Several holders at once ("shared", readers) or one ("exclusive"; several with a `limit`). */
 export type Mode = "exclusive" | "shared";
 
+/** The mode of a claim: readers are those whose number has no limit. */
+export function modeOf(limit: number): Mode {
+  return limit === Infinity ? "shared" : "exclusive";
+}
+
 /** How strong a fencing token is; see {@linkcode Traits.fencing}. */
 export type Fencing = "consensus" | "durable" | "clock" | "process";
 
@@ -51,20 +56,28 @@ export interface Traits {
 
 /** One call to the store. */
 export interface Call {
-  /** Aborts when nobody waits for the answer any more; its outcome is then unknown. */
+  /** Aborts when the core does not wait for the answer any more; the outcome is then unknown. */
   readonly signal: AbortSignal;
   /** Milliseconds, from now, after which the core stops waiting. `Infinity` for `changed`. */
   readonly timeout: number;
 }
 
-/** A request for a lock: a place in the queue of its key. */
+/** A call about one claim. */
+export interface Attempt extends Call {
+  /**
+   * The store has acknowledged the claim's place. If that is gone now, it was taken away, and an attempt
+   * answers {@linkcode Gone} rather than enter again. Otherwise the claim may never have been sent, or its
+   * attempts were not answered: it may have entered, and copies may still be under way.
+   */
+  readonly entered: boolean;
+}
+
+/** A request for a lock: a place in the queue of its key. Immutable: every call about it may name a copy. */
 export interface Claim {
   /** Unguessable, `[0-9a-f-]`, never used twice, stable across retries. */
   readonly id: string;
   /** Prefix and key, encoded by `keys.ts`: `prefix/key` in printable ASCII, injective. */
   readonly key: string;
-  /** What the claim asks for. */
-  readonly mode: Mode;
   /** 1 exclusive, n semaphore, Infinity shared. The one number the queue rule looks at. */
   readonly limit: number;
   /** Milliseconds, as asked. */
@@ -79,12 +92,6 @@ export interface Claim {
   readonly wait: boolean;
   /** Keep it until its ttl has run out even where its process is known to be gone: it is about the time. */
   readonly outlives?: boolean;
-  /**
-   * Kept by the core. "new": never sent. "unsure": sent, no answer; it may have entered, and a copy
-   * may still be under way. "entered": the store has acknowledged its place: if that is gone now,
-   * it was taken away, and the attempt must answer {@linkcode Gone} rather than enter again.
-   */
-  progress: "new" | "unsure" | "entered";
 }
 
 /** The claim holds. */
@@ -126,7 +133,7 @@ export interface Lease {
    * most, ever: a repeat whose place has come and gone may not take another. After "contended" to a
    * claim that does not wait, no late copy of the attempt may enter, for it will not be released.
    */
-  attempt(claim: Claim, call: Call): Promise<Outcome>;
+  attempt(claim: Claim, call: Attempt): Promise<Outcome>;
   /**
    * Resolves when `attempt` is worth repeating, or with the outcome itself where the store pushes
    * it. Must not miss a change that came after the claim's last `attempt` was answered.
@@ -136,10 +143,10 @@ export interface Lease {
    * Gives up the lock or the place in the queue; never touches another claim. `true`: removed by
    * this call; `false`: it was not there. After it resolves, no late copy of an attempt may enter.
    */
-  release(claim: Claim, call: Call): Promise<boolean>;
+  release(claim: Claim, call: Attempt): Promise<boolean>;
   /**
-   * Restarts the store's timer and proves presence: an outcome by id for each claim that could be
-   * asked about. A claim left out is unknown (it will be asked about with `attempt`). Rejects if
+   * Restarts the store's timer and proves presence of claims that have entered: an outcome by id for each
+   * that could be asked about. A claim left out is unknown (it will be asked about with `attempt`). Rejects if
    * nothing is known.
    */
   renew(claims: readonly Claim[], call: Call): Promise<Map<string, Outcome>>;
@@ -158,7 +165,9 @@ export interface LeaseRequest {
    * store, or with no id: that the whole lease is (a session that expired, a lease revoked).
    * Must be right: a loss is final.
    */
-  readonly lost: (why: LossReason, id?: string) => void;
+  readonly told: (outcome: Gone, id?: string) => void;
+  /** For what the user of the manager should know of the store: its logger is told. */
+  readonly warn: (message: string) => void;
 }
 
 /** One claim as `inspect()` and `query()` show it. */
@@ -169,8 +178,6 @@ export interface Entry {
   readonly id: string;
   /** As {@linkcode Claim.client}. */
   readonly client: string;
-  /** As {@linkcode Claim.mode}. */
-  readonly mode: Mode;
   /** As {@linkcode Claim.limit}. */
   readonly limit: number;
   /** JSON text. */
@@ -191,14 +198,12 @@ export interface Watcher {
   failed(error: unknown): void;
 }
 
-/** A store. Nothing connects before the first call. */
+/** A store. Nothing connects before the first call. The last manager over it to close disposes of it. */
 export interface Backend extends AsyncDisposable {
   /** For messages: "redis", "etcd" ... */
   readonly name: string;
   /** What the store promises. */
   readonly traits: Traits;
-  /** The managers that use this backend; the last one to close disposes of it. */
-  readonly users: Set<object>;
   /** Opens a lease. */
   lease(request: LeaseRequest, call: Call): Promise<Lease>;
   /**

@@ -1,7 +1,15 @@
-/** What a {@linkcode Bag} can hold. */
-export interface Member {
-  /** Its place in the bag that it is in: the bag's to write, and nobody else's. */
-  slot: number;
+let slotOf: (member: Member) => number;
+let putInto: (member: Member, slot: number) => void;
+
+/** What a {@linkcode Bag} can hold: in one of them at a time. */
+export abstract class Member {
+  /** Its place in the bag. */
+  #slot = -1;
+
+  static {
+    slotOf = (member) => member.#slot;
+    putInto = (member, slot) => member.#slot = slot;
+  }
 }
 
 /**
@@ -19,15 +27,15 @@ export class Bag<T extends Member> {
 
   /** Of something that is in no bag. */
   add(member: T): void {
-    member.slot = this.#members.push(member) - 1;
+    putInto(member, this.#members.push(member) - 1);
   }
 
   /** Whether it was there. The last one takes its place. */
   delete(member: T): boolean {
-    const { slot } = member;
+    const slot = slotOf(member);
     if (this.#members[slot] !== member) return false;
     const last = this.#members.pop()!;
-    last.slot = slot;
+    putInto(last, slot);
     if (last !== member) this.#members[slot] = last;
     return true;
   }

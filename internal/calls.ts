@@ -1,16 +1,19 @@
 import type { Alarm, Alarms } from "./alarms.ts";
-import type { Call } from "./backend.ts";
+import type { Attempt, Call } from "./backend.ts";
 import { BackendError } from "./errors.ts";
+import type { Ending } from "./limiter.ts";
 
 /** A call, seen from the core. Its signal exists only if the backend looks at it. */
-class BoundedCall implements Call {
+class BoundedCall implements Attempt {
   readonly timeout: number;
+  readonly entered: boolean;
   #controller: AbortController | undefined;
   #abandoned = false;
   #reason: unknown;
 
-  constructor(timeout: number) {
+  constructor(timeout: number, entered: boolean) {
     this.timeout = timeout;
+    this.entered = entered;
   }
 
   get signal(): AbortSignal {
@@ -38,30 +41,27 @@ export interface Ask<T> {
   readonly sent?: number;
   /** As of {@linkcode Alarm.background}. */
   readonly background?: boolean;
+  /** As of {@linkcode Attempt.entered}, where it is about one claim. */
+  readonly entered?: boolean;
   /** The call itself. */
-  send(call: Call): Promise<T>;
+  send(call: Attempt): Promise<T>;
 }
 
 /**
- * Asks the store, and stops listening after the timeout: a rejection leaves the outcome unknown. The
- * backend's promise may settle later or never; nobody minds.
+ * Asks the store, and stops listening after the timeout: a rejection leaves the outcome unknown. What the
+ * backend's promise does later is ignored.
  */
 export function ask<T>(alarms: Alarms, asked: Ask<T>): Promise<T> {
-  const { what, timeout, sent: at = alarms.now(), background = false, send } = asked;
+  const { what, timeout, sent: at = alarms.now(), background = false, entered = false, send } = asked;
   return new Promise((resolve, reject) => {
-    const call = new BoundedCall(timeout);
-    const alarm = alarms.set({
-      slot: -1,
-      at: at + timeout,
-      background,
-      ring() {
-        const error = new BackendError(
-          `Cannot ${what()}: the store did not answer within ${Math.round(timeout)} ms`,
-        );
-        call.abandon(error);
-        reject(error);
-      },
-    });
+    const call = new BoundedCall(timeout, entered);
+    const alarm = alarms.set(at + timeout, () => {
+      const error = new BackendError(
+        `Cannot ${what()}: the store did not answer within ${Math.round(timeout)} ms`,
+      );
+      call.abandon(error);
+      reject(error);
+    }, background);
     sent(call, send).then(
       (answer) => {
         alarms.clear(alarm);
@@ -76,11 +76,11 @@ export function ask<T>(alarms: Alarms, asked: Ask<T>): Promise<T> {
 }
 
 /**
- * A call without a time limit, ended by `stop`. Rejections after that are nobody's concern, and one that
+ * A call without a time limit, ended by `stop`. Rejections after that are ignored, and one that
  * has been answered is not told to stop: an abort costs as much as the rest of a hand-over.
  */
 export function listen<T>(send: (call: Call) => Promise<T>): { heard: Promise<T>; stop: () => void } {
-  const call = new BoundedCall(Infinity);
+  const call = new BoundedCall(Infinity, true);
   let open = true;
   const close = () => void (open = false);
   const heard = sent(call, send);
@@ -88,8 +88,43 @@ export function listen<T>(send: (call: Call) => Promise<T>): { heard: Promise<T>
   return { heard, stop: () => open && call.abandon() };
 }
 
+/** The end of a waiting by time. An `AbortSignal` would cost more than what is waited for. */
+export class TimeLimit implements Ending {
+  /** See {@linkcode Ending}. */
+  aborted = false;
+  readonly #alarms: Alarms;
+  readonly #ms: number;
+  readonly #reason: (ms: number) => BackendError;
+  #alarm: Alarm | undefined;
+
+  /** So many milliseconds from when it is first listened to. */
+  constructor(alarms: Alarms, ms: number, reason: (ms: number) => BackendError) {
+    this.#alarms = alarms;
+    this.#ms = ms;
+    this.#reason = reason;
+  }
+
+  /** What the waiting fails with. */
+  get reason(): BackendError {
+    return this.#reason(this.#ms);
+  }
+
+  /** See {@linkcode Ending}. */
+  addEventListener(_type: "abort", heard: () => void): void {
+    this.#alarm = this.#alarms.set(this.#alarms.last + this.#ms, () => {
+      this.aborted = true;
+      heard();
+    });
+  }
+
+  /** See {@linkcode Ending}. */
+  removeEventListener(): void {
+    if (this.#alarm !== undefined) this.#alarms.clear(this.#alarm);
+  }
+}
+
 /** A backend that throws at once counts as one that rejects. */
-function sent<T>(call: Call, send: (call: Call) => Promise<T>): Promise<T> {
+function sent<T, C extends Call>(call: C, send: (call: C) => Promise<T>): Promise<T> {
   try {
     return send(call);
   } catch (error) {
@@ -125,7 +160,7 @@ export function pauseUntil(alarms: Alarms, until: () => number, background = fal
   const over = new Promise<void>((resolve) => {
     const rest = () => {
       const ring = () => until() > alarms.last ? rest() : resolve();
-      alarm = alarms.set({ slot: -1, at: until(), background, ring });
+      alarm = alarms.set(until(), ring, background);
     };
     rest();
     end = () => {
@@ -134,20 +169,4 @@ export function pauseUntil(alarms: Alarms, until: () => number, background = fal
     };
   });
   return { over, end };
-}
-
-/** How many single calls of one batch are in flight at once. */
-const PARALLEL = 16;
-
-/** Does `each` for all items, a few at a time; a failure is reported and stops nothing. */
-export async function inBatches<T>(
-  items: readonly T[],
-  each: (item: T) => Promise<void>,
-  failed: (item: T, error: unknown) => void,
-): Promise<void> {
-  const rest = items.values();
-  const worker = async () => {
-    for (const item of rest) await each(item).catch((error) => failed(item, error));
-  };
-  await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, worker));
 }

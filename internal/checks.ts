@@ -62,6 +62,41 @@ export function checkPort(of: string, port: number): number {
   throw new RangeError(`Expected the port of ${of} to be 1 to 65535, got ${port}`);
 }
 
+/**
+ * What a part of a URL says; `of` is what the URL is called.
+ *
+ * @throws {TypeError} Without the text, which may be a part of a password.
+ */
+export function decodeIn(of: string, text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw notEscaped(of);
+  }
+}
+
+/**
+ * Checks what stands before the last `@` of a URL: of `user:password@host1,user:password@host2` all but `host2` would be
+ * taken for a password, and of `host1,user:password@host2` for a user.
+ *
+ * @throws {TypeError} Without the text, which may be a part of a password.
+ */
+export function checkUserinfo(of: string, text: string): string {
+  if (!/@.*,|^(\[[^\]]*\]|[^:,]*)(:\d*)?,/s.test(text)) return text;
+  throw new TypeError(
+    `Cannot read the ${of}: user and password stand once, before the first host, ` +
+      "and are escaped (@ as %40, the comma as %2C)",
+  );
+}
+
+/** For a URL with a character in it that means something else there. */
+export function notEscaped(of: string): TypeError {
+  return new TypeError(
+    `Cannot read the ${of}: a user name or password with special characters must be escaped ` +
+      "(% as %25, # as %23, / as %2F, ? as %3F, @ as %40), best by encodeURIComponent",
+  );
+}
+
 /** Whether it can have options: neither `null` nor an array. */
 export function isObject(value: unknown): value is object {
   return kindOf(value) === "object";

@@ -2,15 +2,26 @@ import { Alarms } from "./alarms.ts";
 import type { Backend } from "./backend.ts";
 import type { Clock } from "./clock.ts";
 import { Entrances } from "./entrances.ts";
-import { Leases } from "./leases.ts";
+import { Limiter } from "./limiter.ts";
 import type { Logger } from "./options.ts";
-import { Turns } from "./turns.ts";
 
 /** Milliseconds that a call may take, and failed ones may be repeated, once the manager is being closed. */
 const PARTING = 3_000;
 
 /** Milliseconds that a call may take at most, however long the ttl and the patience of the manager are. */
 const LONGEST = 10_000;
+
+/**
+ * Attempts to acquire that the store has before it at once: so few that each is answered in time, and that a renewal,
+ * which waits for none of them, soon has its answer too.
+ */
+export const ATTEMPTS = 256;
+
+/** What pino's loggers are known by. They drop what comes after a message, and take details before it. */
+const PINO = Symbol.for("pino.serializers");
+
+/** A logger of pino. */
+type DetailsFirst = { [level in keyof Logger]-?: (details: object, message: string) => void };
 
 /** What the parts of one manager share. */
 export class Core {
@@ -20,13 +31,11 @@ export class Core {
   readonly client: string = crypto.randomUUID();
   /** Every deadline and every wait. */
   readonly alarms: Alarms;
-  /** The heartbeats. */
-  readonly leases: Leases;
-  /** So that many acquisitions at once do not hold up each other and everything else. */
-  readonly turns: Turns;
+  /** Of attempts to acquire. */
+  readonly limiter: Limiter = new Limiter(ATTEMPTS);
   /** For stores that calls may reach in another order. */
   readonly entrances: Entrances | undefined;
-  /** The manager is being closed: nobody wants to wait long for a store that is away. */
+  /** The manager is being closed: a store that is away is not waited for long. */
   closing = false;
   readonly #random: () => number;
   readonly #retryFor: number;
@@ -38,8 +47,6 @@ export class Core {
   ) {
     this.backend = backend;
     this.alarms = new Alarms(options.clock);
-    this.leases = new Leases(this);
-    this.turns = new Turns(this.alarms);
     this.entrances = backend.traits.inOrder ? undefined : new Entrances();
     this.#random = options.random;
     this.#retryFor = options.retryFor;
@@ -67,8 +74,12 @@ export class Core {
 
   /** Tells the logger, if there is one; its faults are its own. */
   log(level: keyof Logger, message: string, details: Record<string, unknown>): void {
+    const logger = this.#logger;
+    if (logger === undefined) return;
+    const text = `holdfast: ${message}`;
     try {
-      this.#logger?.[level]?.(`holdfast: ${message}`, details);
+      if (PINO in logger) (logger as unknown as DetailsFirst)[level](details, text);
+      else logger[level]?.(text, details);
     } catch {
       // A logger must not disturb a lock.
     }

@@ -9,7 +9,6 @@ export function deferred(name: string, traits: Traits, load: () => Promise<Backe
 class DeferredBackend implements Backend {
   readonly name: string;
   readonly traits: Traits;
-  readonly users: Set<object> = new Set();
   readonly #load: () => Promise<Backend>;
   #loading: Promise<Backend> | undefined;
 

@@ -1,17 +1,18 @@
 import type { LossReason } from "./backend.ts";
 import type { Json } from "./options.ts";
-import { plainError } from "./plain.ts";
+import { ours, plainError } from "./plain.ts";
 
 /** Base of every error this package makes. Bad input is a `TypeError` or `RangeError` instead. */
 export class LockError extends Error {
   /** The name of the class, whatever a minifier made of it. */
   override readonly name: string = "LockError";
   /** What kind of error this is, for `switch`. */
-  readonly code: "lost" | "released" | "closed" | "backend" | "quorum";
+  readonly code: "lost" | "released" | "closed" | "backend" | "quorum" | "stale";
 
   /** For the subclasses. */
   constructor(code: LockError["code"], message: string, options?: ErrorOptions) {
     super(message, options);
+    ours.add(this);
     this.code = code;
   }
 
@@ -43,7 +44,8 @@ export class LockLostError extends LockError {
   }
 }
 
-const LOSSES: Record<LossReason, string> = {
+/** What is said of a loss, after whose it is. */
+export const LOSSES: Readonly<Record<LossReason, string>> = {
   expired: "it was not renewed before its ttl ran out",
   revoked: "the store no longer has it",
   stolen: "another client took it by force",

@@ -38,15 +38,10 @@ export class Idleness {
   }
 
   #set(): Alarm {
-    return this.#alarms.set({
-      slot: -1,
-      at: this.#since + LONG,
-      background: true,
-      ring: () => {
-        this.#alarm = undefined;
-        if (this.#since + LONG <= this.#alarms.now()) this.#end();
-        else if (this.#since < Infinity) this.#alarm = this.#set();
-      },
-    });
+    return this.#alarms.set(this.#since + LONG, () => {
+      this.#alarm = undefined;
+      if (this.#since + LONG <= this.#alarms.now()) this.#end();
+      else if (this.#since < Infinity) this.#alarm = this.#set();
+    }, true);
   }
 }

@@ -1,4 +1,4 @@
-import type { Entry, Mode } from "./backend.ts";
+import { type Entry, type Mode, modeOf } from "./backend.ts";
 import { ask } from "./calls.ts";
 import type { Core } from "./core.ts";
 import { decodeKey, encodeKey, encodePart } from "./keys.ts";
@@ -94,14 +94,14 @@ export async function query(core: Core, prefix: string): Promise<LockSnapshot> {
   };
 }
 
-function info({ key, mode, client }: Entry): LockInfo {
-  return { name: decodeKey(key), mode, clientId: client };
+function info({ key, limit, client }: Entry): LockInfo {
+  return { name: decodeKey(key), mode: modeOf(limit), clientId: client };
 }
 
-function standing({ id, mode, limit, metadata, token, remaining }: Entry): Standing {
+function standing({ id, limit, metadata, token, remaining }: Entry): Standing {
   return stringifiable({
     id,
-    mode,
+    mode: modeOf(limit),
     limit,
     metadata: parseMetadata(metadata),
     ...(token !== undefined && { token }),

@@ -1,26 +1,29 @@
 import type { Alarm, Alarms } from "./alarms.ts";
-import type { Member } from "./bag.ts";
+import { Member } from "./bag.ts";
 import type { Claim, Grant, LossReason } from "./backend.ts";
 
 /**
  * A claim that a lease keeps alive, and until when it is proven to be in the store. It waits, then
  * may hold, then is over; a loss is final.
  */
-export class KeptClaim implements Member {
-  /** See {@linkcode Member}. */
-  slot = -1;
+export class KeptClaim extends Member {
   /** What was asked of the store. */
   readonly claim: Claim;
   /** Whether the heartbeat renews it. */
   readonly renews: boolean;
+  /**
+   * "new": never sent. "unsure": sent, no answer; it may have entered, and a copy may still be under way.
+   * "entered": the store has acknowledged its place.
+   */
+  progress: "new" | "unsure" | "entered" = "new";
   /** The fencing token, once it holds. */
   token: bigint | undefined;
   /** Send time of the latest call whose answer found it in the store. */
-  seen = -Infinity;
+  seen: number = -Infinity;
   /** When it learned that it holds. */
-  granted = Infinity;
+  granted: number = Infinity;
   /** When to ask the store at the latest, while it waits: messages get lost. */
-  recheck = -Infinity;
+  recheck: number = -Infinity;
   /** Released, withdrawn or lost. */
   over = false;
   /** Why, if it was lost. */
@@ -41,6 +44,7 @@ export class KeptClaim implements Member {
   #alarm: Alarm | undefined;
 
   constructor(alarms: Alarms, claim: Claim, renews: boolean, afterLoss: (kept: KeptClaim) => void) {
+    super();
     this.#alarms = alarms;
     this.#afterLoss = afterLoss;
     this.claim = claim;
@@ -90,7 +94,7 @@ export class KeptClaim implements Member {
     this.onLost?.(why);
   }
 
-  /** It is over, whatever the store still thinks. */
+  /** Ends the claim on our side; the store may still hold it. */
   end(): void {
     this.over = true;
     if (this.#alarm !== undefined) this.#alarms.clear(this.#alarm);
@@ -100,13 +104,9 @@ export class KeptClaim implements Member {
   /** The alarm is not moved at every renewal: when it rings, it looks at where the deadline is by then. */
   #guard(): void {
     if (this.#alarm !== undefined) this.#alarms.clear(this.#alarm);
-    this.#alarm = this.#alarms.set({
-      slot: -1,
-      at: this.#deadline,
-      ring: () => {
-        this.#alarm = undefined;
-        if (!this.#expire()) this.#guard();
-      },
+    this.#alarm = this.#alarms.set(this.#deadline, () => {
+      this.#alarm = undefined;
+      if (!this.#expire()) this.#guard();
     });
   }
 

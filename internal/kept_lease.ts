@@ -1,8 +1,8 @@
 import type { Alarm } from "./alarms.ts";
-import type { Claim, Contended, Lease, LossReason, Outcome } from "./backend.ts";
+import type { Claim, Contended, Gone, Lease, Outcome } from "./backend.ts";
 import { Acknowledged } from "./acknowledged.ts";
 import { Bag } from "./bag.ts";
-import { ask, inBatches } from "./calls.ts";
+import { ask } from "./calls.ts";
 import type { Core } from "./core.ts";
 import { heartbeat, provenFor } from "./deadline.ts";
 import { Debts } from "./debts.ts";
@@ -10,9 +10,21 @@ import { BackendError } from "./errors.ts";
 import { Idleness } from "./idleness.ts";
 import { KeptClaim } from "./kept_claim.ts";
 import { decodeKey } from "./keys.ts";
+import { Limiter } from "./limiter.ts";
 
 /** Milliseconds that a heartbeat waits for its answer at most, however long the ttl is. */
 const ANSWER = 10_000;
+
+/** How many claims that a heartbeat left open are asked about at once. */
+const AT_ONCE = 16;
+
+/** The leases of a manager, as one of them sees the others. */
+export interface Home {
+  /** This one has ended. */
+  forget(lease: KeptLease): void;
+  /** One more is idle. */
+  thin(): void;
+}
 
 /**
  * A lease and its heartbeat: one loop keeps any number of claims alive, waiting ones included.
@@ -26,6 +38,7 @@ export class KeptLease {
   /** Milliseconds asked for. */
   readonly ttl: number;
   readonly #core: Core;
+  readonly #home: Home;
   readonly #lease: Lease;
   readonly #claims = new Bag<KeptClaim>();
   readonly #debts: Debts;
@@ -41,6 +54,7 @@ export class KeptLease {
   readonly #lingering = new Map<Claim, { readonly stays: KeptClaim; readonly alarm: Alarm }>();
   /** Claims that a heartbeat left open, being asked about one by one. */
   readonly #asking = new Set<KeptClaim>();
+  readonly #questions = new Limiter(AT_ONCE);
   readonly #idleness: Idleness;
   /** Releases in flight: closing the lease under them would turn their answer into "it was gone". */
   #releasing = 0;
@@ -50,22 +64,23 @@ export class KeptLease {
 
   private constructor(
     core: Core,
-    ttl: number,
-    opened: number,
-    open: (lost: (why: LossReason, id?: string) => void) => Lease,
+    home: Home,
+    { ttl, opened }: { readonly ttl: number; readonly opened: number },
+    open: (told: (outcome: Gone, id?: string) => void) => Lease,
   ) {
     this.#core = core;
+    this.#home = home;
     this.ttl = ttl;
-    this.#lease = open((why, id) => this.#lost(why, id));
+    this.#lease = open((outcome, id) => this.#gone(outcome, id));
     const { timer, settle } = core.backend.traits;
     this.#shared = timer === "lease";
     this.#acknowledged = new Acknowledged(opened, settle);
     this.#period = heartbeat(Math.min(ttl, this.#lease.ttl), settle);
     this.#debts = new Debts({
       now: () => core.alarms.now(),
-      settle: (claim) => this.#settle(claim),
-      failed: ({ key }, error) =>
-        core.log("warn", "release failed, will be repeated", { key: decodeKey(key), error }),
+      release: (kept) => this.#release(kept),
+      failed: ({ claim: { key } }, error) =>
+        core.log("warn", "a release failed, it will be repeated", { key: decodeKey(key), error }),
     });
     this.#idleness = new Idleness(core.alarms, () => void this.close());
     if (this.#shared) this.#schedule(this.#period);
@@ -73,22 +88,28 @@ export class KeptLease {
   }
 
   /** Opens a lease in the store. */
-  static async open(core: Core, ttl: number): Promise<KeptLease> {
+  static async open(core: Core, ttl: number, home: Home): Promise<KeptLease> {
     const { alarms, backend, client } = core;
     const opened = alarms.now();
     // The store may speak before it has answered.
-    const early: [LossReason, string?][] = [];
-    let lost = (why: LossReason, id?: string): void => void early.push([why, id]);
+    const early: [Gone, string?][] = [];
+    let told = (outcome: Gone, id?: string): void => void early.push([outcome, id]);
     const lease = await ask(alarms, {
       what: () => `open a lease on ${backend.name}`,
       timeout: core.callTimeout(ttl),
-      send: (call) => backend.lease({ ttl, client, lost: (why, id) => lost(why, id) }, call),
+      send: (call) =>
+        backend.lease({
+          ttl,
+          client,
+          told: (outcome, id) => told(outcome, id),
+          warn: (message) => core.log("warn", message, {}),
+        }, call),
     });
-    const kept = new KeptLease(core, ttl, opened, (hear) => {
-      lost = hear;
+    const kept = new KeptLease(core, home, { ttl, opened }, (hear) => {
+      told = hear;
       return lease;
     });
-    for (const [why, id] of early) lost(why, id);
+    for (const [outcome, id] of early) told(outcome, id);
     return kept;
   }
 
@@ -127,17 +148,18 @@ export class KeptLease {
         what: () => `acquire lock ${JSON.stringify(decodeKey(claim.key))}`,
         timeout,
         sent,
+        entered: kept.progress === "entered",
         send: (call) => this.#lease.attempt(claim, call),
       });
       if (outcome.state === "granted" || (outcome.state === "contended" && claim.wait)) {
-        claim.progress = "entered";
+        kept.progress = "entered";
         kept.seen = Math.max(kept.seen, sent);
         this.#prove(kept, this.#shared ? this.#acknowledged.since : sent);
         if (outcome.state === "contended") this.#waits(kept, outcome);
       }
       return outcome;
     } catch (error) {
-      if (claim.progress === "new" && (error as BackendError).retryable) claim.progress = "unsure";
+      if (kept.progress === "new" && (error as BackendError).retryable) kept.progress = "unsure";
       throw error;
     }
   }
@@ -166,22 +188,21 @@ export class KeptLease {
    * Nothing is sent for a claim that never was, or that the store has said is gone.
    */
   async release(kept: KeptClaim): Promise<boolean> {
-    const { claim } = kept;
     this.#releasing++;
     try {
       // Asked before anything else is cleared away, so that the timer behind the alarms runs on.
-      const answer = claim.progress === "new" || this.#isGone(kept)
+      const answer = kept.progress === "new" || this.#isGone(kept)
         ? false
         : this.#ended
         ? this.#leave().then(() => false)
-        : this.#settle(claim);
+        : this.#release(kept);
       kept.end();
       this.#claims.delete(kept);
       const released = await answer;
-      this.#debts.settled(claim);
+      this.#debts.paid(kept);
       return released;
     } catch (error) {
-      this.#owe(claim);
+      this.#owe(kept);
       throw error;
     } finally {
       this.#releasing--;
@@ -189,12 +210,12 @@ export class KeptLease {
     }
   }
 
-  /** Gives up a claim that nobody waits for any more; what cannot be confirmed becomes a debt. */
+  /** Gives up a claim that no caller waits for any more; what cannot be confirmed becomes a debt. */
   async withdraw(kept: KeptClaim): Promise<void> {
     try {
       await this.release(kept);
     } catch (error) {
-      this.#core.log("warn", "withdrawal failed, will be repeated", {
+      this.#core.log("warn", "a withdrawal failed, it will be repeated", {
         key: decodeKey(kept.claim.key),
         error,
       });
@@ -202,8 +223,8 @@ export class KeptLease {
   }
 
   /**
-   * The lock is over, and its claim stays until then: it is kept alive like a place in the queue, which
-   * nobody waits for, and has no deadline, since nobody relies on it. Whether it is still there; a rejection
+   * The lock is over, and its claim stays until then: it is kept alive like a place in the queue,
+   * and has no deadline, since no lock relies on it. Whether it is still there; a rejection
    * leaves that unknown.
    */
   async linger(kept: KeptClaim, until: number): Promise<boolean> {
@@ -225,15 +246,11 @@ export class KeptLease {
     kept.end();
     this.#claims.delete(kept);
     const stays = this.enter(claim, true);
-    const alarm = this.#core.alarms.set({
-      slot: -1,
-      at: until,
-      background: true,
-      ring: () => {
-        this.#lingering.delete(claim);
-        void this.withdraw(stays);
-      },
-    });
+    stays.progress = "entered";
+    const alarm = this.#core.alarms.set(until, () => {
+      this.#lingering.delete(claim);
+      void this.withdraw(stays);
+    }, true);
     this.#lingering.set(claim, { stays, alarm });
     stays.onLost = () => {
       this.#core.alarms.clear(alarm);
@@ -253,7 +270,7 @@ export class KeptLease {
    * to stay: they are renewed once more, and their lease is not ended.
    */
   async close(): Promise<void> {
-    const { alarms, leases } = this.#core;
+    const { alarms } = this.#core;
     const staying = [...this.#lingering.values()];
     const renewed = staying.length > 0 ? this.#renew(staying.map(({ stays }) => stays)) : undefined;
     this.#retired = true;
@@ -265,15 +282,15 @@ export class KeptLease {
     for (const kept of this.#claims.values()) kept.end();
     this.#claims.clear();
     try {
-      if (renewed !== undefined) await Promise.all([renewed, this.#debts.settle()]);
+      if (renewed !== undefined) await Promise.all([renewed, this.#debts.pay()]);
       else {
         this.#debts.forgive();
         await this.#leave();
       }
     } catch (error) {
-      this.#core.log("warn", "lease left to its ttl", { error });
+      this.#core.log("warn", "a lease is left to its ttl", { error });
     } finally {
-      leases.forget(this);
+      this.#home.forget(this);
     }
   }
 
@@ -352,7 +369,7 @@ export class KeptLease {
     if (outcome.state === "gone") return kept.lose(outcome.why);
     if (kept.token !== undefined && this.#replaced(kept, outcome, sent)) {
       kept.lose("revoked");
-      return this.#owe(kept.claim);
+      return this.#owe(kept);
     }
     kept.seen = Math.max(kept.seen, sent);
     this.#prove(kept, since);
@@ -384,7 +401,7 @@ export class KeptLease {
   }
 
   /** The store speaks by itself: one claim is gone, or all of them. */
-  #lost(why: LossReason, id?: string): void {
+  #gone({ why }: Gone, id?: string): void {
     if (id !== undefined) return this.#claims.values().find(({ claim }) => claim.id === id)?.lose(why);
     this.#ended = true;
     for (const kept of this.#claims.values()) kept.lose(why);
@@ -395,18 +412,19 @@ export class KeptLease {
     return loss !== undefined && loss !== "expired";
   }
 
-  #owe(claim: Claim): void {
+  #owe(kept: KeptClaim): void {
     if (this.#ended) return;
     const { alarms } = this.#core;
     const until = this.#shared ? Infinity : alarms.now() + this.ttl + this.#core.callTimeout(this.ttl);
-    this.#debts.owe(claim, until);
+    this.#debts.owe(kept, until);
     if (this.#beat === undefined) this.#schedule(this.#retryAfter());
   }
 
-  #settle(claim: Claim): Promise<boolean> {
+  #release({ claim, progress }: KeptClaim): Promise<boolean> {
     return ask(this.#core.alarms, {
       what: () => `release lock ${JSON.stringify(decodeKey(claim.key))}`,
       timeout: this.#core.callTimeout(this.ttl),
+      entered: progress === "entered",
       send: (call) => this.#lease.release(claim, call),
     });
   }
@@ -414,16 +432,11 @@ export class KeptLease {
   #schedule(ms: number, from: number = this.#core.alarms.now()): void {
     if (this.#ended) return;
     this.#unschedule();
-    this.#beat = this.#core.alarms.set({
-      slot: -1,
-      at: from + ms,
-      // Whatever is held or waited for keeps the process alive by itself.
-      background: true,
-      ring: () => {
-        this.#beat = undefined;
-        void this.#pulse();
-      },
-    });
+    // Whatever is held or waited for keeps the process alive by itself.
+    this.#beat = this.#core.alarms.set(from + ms, () => {
+      this.#beat = undefined;
+      void this.#pulse();
+    }, true);
   }
 
   #unschedule(): void {
@@ -431,7 +444,7 @@ export class KeptLease {
     this.#beat = undefined;
   }
 
-  /** One heartbeat: renew what is kept, and then settle debts. Nothing but the renewal is waited for. */
+  /** One heartbeat: renew what is kept, and then pay debts. Nothing but the renewal is waited for. */
   async #pulse(): Promise<void> {
     if (this.#beating || this.#ended) return;
     this.#beating = true;
@@ -444,7 +457,7 @@ export class KeptLease {
     } catch (error) {
       this.#failures++;
       for (const kept of this.#claims.values()) if (!kept.over) kept.onError?.(error);
-      this.#core.log("warn", "heartbeat failed", { error });
+      this.#core.log("warn", "a heartbeat failed", { error });
     } finally {
       this.#beating = false;
     }
@@ -457,7 +470,7 @@ export class KeptLease {
   async #payDebts(): Promise<void> {
     if (this.#paying || this.#debts.size === 0) return;
     this.#paying = true;
-    await this.#debts.settle();
+    await this.#debts.pay();
     this.#paying = false;
     this.#rest();
   }
@@ -467,9 +480,9 @@ export class KeptLease {
   }
 
   async #renewAll(): Promise<void> {
-    const claims = this.#claims.values().filter(({ claim, renews, token, over }) =>
+    const claims = this.#claims.values().filter(({ renews, token, over, progress }) =>
       // A place in the queue is kept alive in any case.
-      (renews || token === undefined) && !over && claim.progress === "entered"
+      (renews || token === undefined) && !over && progress === "entered"
     );
     if (claims.length === 0 && !this.#shared) return;
     const timeout = Math.min(this.#period, this.#left(claims), this.#core.patience(ANSWER));
@@ -477,10 +490,12 @@ export class KeptLease {
     for (const kept of claims) if (!open.has(kept)) this.#tellRenewed(kept);
     // The next heartbeat does not wait for these: many unanswered ones would cost all the others their locks.
     const asked = [...open].filter((kept) => !this.#asking.has(kept));
-    for (const kept of asked) this.#asking.add(kept);
-    void inBatches(asked, async (kept) => {
-      await this.#askAbout(kept).finally(() => this.#asking.delete(kept));
-    }, (kept, error) => kept.onError?.(error));
+    for (const kept of asked) {
+      this.#asking.add(kept);
+      this.#questions.run(() => this.#askAbout(kept))
+        .catch((error) => kept.onError?.(error))
+        .finally(() => this.#asking.delete(kept));
+    }
   }
 
   /** Nothing is held, waited for or owed under it. */
@@ -497,7 +512,7 @@ export class KeptLease {
     else if (!indebted) {
       if (!this.#shared) this.#unschedule();
       this.#idleness.begin();
-      this.#core.leases.thin();
+      this.#home.thin();
     }
   }
 }

@@ -1,11 +1,11 @@
 import type { Core } from "./core.ts";
-import { KeptLease } from "./kept_lease.ts";
+import { type Home, KeptLease } from "./kept_lease.ts";
 
-/** So many leases that nobody uses may wait for the next use. */
+/** So many unused leases may wait for their next use. */
 const SPARE = 4;
 
 /** The leases of a manager: the current one for each ttl, and those that are on their way out. */
-export class Leases {
+export class Leases implements Home {
   readonly #core: Core;
   readonly #current = new Map<number, KeptLease>();
   readonly #opening = new Map<number, Promise<KeptLease>>();
@@ -28,7 +28,7 @@ export class Leases {
   open(ttl: number): Promise<KeptLease> {
     let opening = this.#opening.get(ttl);
     if (opening === undefined) {
-      opening = KeptLease.open(this.#core, ttl).then((lease) => {
+      opening = KeptLease.open(this.#core, ttl, this).then((lease) => {
         this.#all.add(lease);
         if (lease.usable) this.#current.set(ttl, lease);
         return lease;

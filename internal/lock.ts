@@ -1,5 +1,5 @@
 import type { Acquisition, Held } from "./acquisition.ts";
-import type { Fencing, LossReason, Mode } from "./backend.ts";
+import type { Claim, Fencing, LossReason, Mode } from "./backend.ts";
 import { type BackendError, LockLostError, LockReleasedError } from "./errors.ts";
 import {
   AcquiredEvent,
@@ -37,6 +37,15 @@ export interface LockOwner {
   drop(acquisition: Acquisition<Lock>): void;
 }
 
+/** A claim that was granted, as the store knows it. */
+export interface Granted extends Pick<Claim, "key" | "id"> {
+  /** Its fencing token. */
+  readonly token: bigint;
+}
+
+/** The claims of a lock, for what a store offers to its holder besides. Throws for what is no lock of this package. */
+export let claimsOf: (lock: Lock) => readonly Granted[];
+
 /**
  * A lock that is held, until its {@linkcode Lock.signal} says otherwise. Dispose of it to release it:
  *
@@ -48,6 +57,11 @@ export interface LockOwner {
  * ```
  */
 export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposable {
+  static {
+    claimsOf = (lock) =>
+      lock.#parts.map(({ kept: { claim: { key, id }, token } }) => ({ key, id, token: token! }));
+  }
+
   /** The keys, as asked for. */
   readonly keys: readonly string[];
   readonly #owner: LockOwner;
@@ -137,6 +151,8 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
   /**
    * Fencing token of {@linkcode Lock.key}: of two grants that exclude each other, the later has the
    * greater one. Give it to whatever you write to, and have that refuse a smaller one than it has seen.
+   * The order is that of the store: the news of a grant may reach its holder only after a thief has been
+   * granted the lock.
    */
   get token(): bigint {
     return this.#parts[0]!.kept.token!;
@@ -200,8 +216,8 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
    * Gives it up. `true`: this call, or an earlier one, gave it up; `false`: it had been lost before.
    * Either way it is not held any more, from the moment of the call; with `atLeast` its key may stay taken.
    *
-   * @throws {BackendError} if the store could not be asked. It can be called again, the core goes on
-   * trying behind it, and the ttl frees the lock at the latest
+   * @throws {BackendError} if the store could not be asked, which is an "error" event too. It can be called
+   * again, the core goes on trying behind it, and the ttl frees the lock at the latest
    */
   release(): Promise<boolean> {
     return this.#release ??= this.#giveUp();
@@ -211,8 +227,8 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.release();
-    } catch (error) {
-      this.#tell("error", () => new LockErrorEvent(this.key, error, this.token));
+    } catch {
+      // It has been an event by now.
     }
   }
 
@@ -241,6 +257,7 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
       released = await asked;
     } catch (error) {
       this.#release = undefined;
+      this.#tell("error", () => new LockErrorEvent(this.key, error, this.token));
       throw error;
     }
     this.#owner.drop(this.#acquisition);

@@ -21,12 +21,22 @@ import {
   type LockManagerOptions,
   type Want,
 } from "./options.ts";
+import { Leases } from "./leases.ts";
+import type { Follower, Observer } from "./observer.ts";
 import { showAs } from "./plain.ts";
+import { use } from "./users.ts";
 import { KeyWatch } from "./watch.ts";
 import { request, type RequestCallback, type RequestOptions } from "./web_locks.ts";
 
-/** Somebody of whom the store may not know yet. */
-type Thief = Pick<Acquisition<Lock>, "asksFor"> & { settled(): Promise<unknown> };
+/**
+ * Has an observer follow all acquisitions of a manager from now on; the result ends that.
+ *
+ * @throws {TypeError} for what is no manager of this package, or is observed already
+ */
+export let observe: (manager: LockManager, observer: Observer) => () => void;
+
+/** A theft of which the store may not know yet. */
+type Thief = Pick<Acquisition<Lock>, "asksFor"> & { placed(): Promise<unknown> };
 
 /**
  * Locks over one backend. A superset of the Web Locks `LockManager`; emits the events of all its locks.
@@ -47,9 +57,22 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
       prefix: it.#defaults.prefix,
       clientId: it.#core.client,
     }));
+    observe = (manager, observer) => {
+      if (typeof manager !== "object" || manager === null || !(#observer in manager)) {
+        throw new TypeError("Expected a LockManager of this package as the first argument");
+      }
+      if (manager.#observer !== undefined) {
+        throw new TypeError("This lock manager is instrumented already: dispose of that first");
+      }
+      manager.#observer = observer;
+      return () => {
+        if (manager.#observer === observer) manager.#observer = undefined;
+      };
+    };
   }
 
   readonly #core: Core;
+  readonly #leases: Leases;
   readonly #defaults: Defaults;
   readonly #owner: LockOwner;
   readonly #log: Log | undefined;
@@ -61,6 +84,9 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   readonly #rests = new Set<Pause>();
   readonly #watches = new Set<KeyWatch>();
   #closing: Promise<void> | undefined;
+  #observer: Observer | undefined;
+  /** This manager does not use the backend any more. */
+  readonly #leave: () => Promise<void>;
 
   /**
    * Nothing connects before the first call.
@@ -76,7 +102,8 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     const { clock = systemClock, random = Math.random, logger } = options;
     const { retryFor } = this.#defaults;
     this.#core = new Core(backend, { clock, random, retryFor, logger });
-    backend.users.add(this);
+    this.#leases = new Leases(this.#core);
+    this.#leave = use(backend);
     const core = this.#core;
     const { alarms } = core;
     this.#log = logger && ((level, message, details) => core.log(level, message, details));
@@ -159,7 +186,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
    */
   query(): Promise<LockSnapshot> {
     return this.#ask("query the locks", async () => {
-      await this.#settled();
+      await this.#placed();
       return await query(this.#core, this.#defaults.prefix);
     });
   }
@@ -197,7 +224,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
         refuseIfClosed: refuse,
         rest: (failures) => this.#pause(this.#core.backoff(failures + 3, 2_000)),
         failed: (error) => {
-          this.#core.log("warn", "campaign failed, will be repeated", { key: name, error });
+          this.#core.log("warn", "a campaign failed, it will be repeated", { key: name, error });
           this.emit("error", () => new LockErrorEvent(name, error));
         },
       },
@@ -259,7 +286,6 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     // Let `#closing` be set before anybody hears of it.
     await undefined;
     this.#core.closing = true;
-    const { backend, leases } = this.#core;
     const acquisitions = this.#acquisitions.values();
     for (const one of acquisitions) one.stop(new ManagerClosedError("acquire a lock any more"));
     for (const rest of this.#rests) rest.end();
@@ -268,9 +294,8 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
       ...acquisitions.map(({ lock }) => lock?.[Symbol.asyncDispose]()),
     ]);
     await Promise.all(acquisitions.map(({ done }) => done));
-    await leases.close();
-    backend.users.delete(this);
-    if (backend.users.size === 0) await backend[Symbol.asyncDispose]();
+    await this.#leases.close();
+    await this.#leave();
   }
 
   #acquire(
@@ -288,6 +313,17 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
 
   /** An acquisition whose input has been checked. Rejects as soon as it is stopped. */
   #wanted(keys: readonly string[], want: Want, wait: boolean): Promise<Lock | undefined> {
+    const follower = this.#observer?.({ keys, want, backend: this.#core.backend.name });
+    if (follower === undefined) return this.#apply(keys, want, wait);
+    return follower.answered(this.#apply(keys, follower.want, wait, follower));
+  }
+
+  #apply(
+    keys: readonly string[],
+    want: Want,
+    wait: boolean,
+    follower?: Follower,
+  ): Promise<Lock | undefined> {
     const key = keys[0]!;
     if (this.#closing !== undefined) {
       return Promise.reject(new ManagerClosedError(`acquire lock ${JSON.stringify(key)}`));
@@ -296,16 +332,22 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     const called = this.#core.alarms.now();
     const { prefix, retryFor } = this.#defaults;
     const application = { keys: keys.map((each) => encodeKey(prefix, each)), want, wait, retryFor };
-    const acquisition = new Acquisition<Lock>(this.#core, application, {
+    const acquisition = new Acquisition<Lock>(this.#core, this.#leases, application, {
       waiting: () => {
+        follower?.waiting();
         if (this.#log !== undefined) this.#warnOfOwn(keys);
         this.emit("waiting", () => new WaitingEvent(key));
       },
       failed: (error) => {
+        follower?.failed(error);
         this.#log?.("warn", "a call failed, it will be repeated", { key, error });
         this.emit("error", () => new LockErrorEvent(key, error));
       },
-      acquired: (parts, it) => new Lock(this.#owner, it, { keys, want, parts, called }),
+      acquired: (parts, it) => {
+        const lock = new Lock(this.#owner, it, { keys, want, parts, called });
+        follower?.acquired(lock);
+        return lock;
+      },
       ended: (it) => {
         if (it.lock === undefined) this.#acquisitions.delete(it);
       },
@@ -320,33 +362,33 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
    */
   async #rob(name: string, want: Want): Promise<Lock | undefined> {
     const key = encodeKey(this.#defaults.prefix, name);
-    const before = this.#settled(key);
+    const before = this.#placed(key);
     if (before === undefined) return await this.#wanted([name], want, true);
-    const settled = Promise.withResolvers<unknown>();
-    const thief = { asksFor: (other: string) => other === key, settled: () => settled.promise };
+    const placed = Promise.withResolvers<unknown>();
+    const thief = { asksFor: (other: string) => other === key, placed: () => placed.promise };
     this.#thieves.add(thief);
     await before;
     const result = this.#wanted([name], want, true);
     this.#thieves.delete(thief);
-    settled.resolve(this.#settledAmong(this.#acquisitions.values(), key));
+    placed.resolve(this.#placedAmong(this.#acquisitions.values(), key));
     return await result;
   }
 
   /**
-   * Resolves once the store knows of everybody who is here now, or those that ask for `key`; `undefined` if
-   * nobody is under way.
+   * Resolves once the store knows of all acquisitions that are here now, or of those for `key`; `undefined` if
+   * none is under way.
    */
-  #settled(key?: string): Promise<unknown> | undefined {
-    return this.#settledAmong([...this.#acquisitions.values(), ...this.#thieves], key);
+  #placed(key?: string): Promise<unknown> | undefined {
+    return this.#placedAmong([...this.#acquisitions.values(), ...this.#thieves], key);
   }
 
-  #settledAmong(
+  #placedAmong(
     some: readonly (Thief & { lock?: Lock | undefined })[],
     key?: string,
   ): Promise<unknown> | undefined {
     const waits = some
       .filter((one) => one.lock === undefined && (key === undefined || one.asksFor(key)))
-      .map((one) => one.settled());
+      .map((one) => one.placed());
     return waits.length > 0 ? Promise.all(waits) : undefined;
   }
 

@@ -6,11 +6,31 @@ import { meant } from "./near_misses.ts";
 /** What JSON can say. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
-/** Where a manager reports what it cannot tell any caller; `console` is one. */
+/**
+ * Where a manager reports what it cannot tell any caller: `console`, a pino or winston logger, or anything like
+ * `console`. Nobody is told anything without one. Each message begins with "holdfast: ", and its details are an
+ * object: `key` (and `keys`, if several), `token` as a string, `error`, and what is named here.
+ *
+ * | level | message | when |
+ * |---|---|---|
+ * | debug | acquired | a lock was acquired; `waited` milliseconds |
+ * | debug | released | a lock was released; `lasted` milliseconds |
+ * | warn | lost | a lock can no longer be proven held; `reason` |
+ * | warn | a call failed, it will be repeated | an acquisition could not ask the store |
+ * | warn | an acquisition waits for a lock that its own manager holds (locks are not reentrant) | it may wait for ever |
+ * | warn | a release failed, it will be repeated | the store could not be told of a release: the ttl frees the lock at the latest |
+ * | warn | a withdrawal failed, it will be repeated | the same of an acquisition that was given up, or of a lock that was lost |
+ * | warn | a heartbeat failed | locks were not renewed: they are held until their deadline, and the next heartbeat comes sooner |
+ * | warn | a lease is left to its ttl | the store could not be told that a manager is closed, or that a lease has ended |
+ * | warn | a campaign failed, it will be repeated | the store is away, and nobody is elected |
+ * | warn | a watch failed, it will be repeated | changes may come late |
+ * | warn | a watch ended | the store refuses it for good |
+ * | warn | (of the backend: Postgres) | notifications do not come through a pooler, or not now: waiting takes longer |
+ */
 export interface Logger {
-  /** Grants and releases. Tokens are strings. */
+  /** Grants and releases. */
   debug?(message: string, details: Record<string, unknown>): void;
-  /** Losses, failed calls that will be repeated, an acquisition that waits for a lock of its own manager. */
+  /** Losses, failed calls that will be repeated, what may be a mistake. */
   warn?(message: string, details: Record<string, unknown>): void;
 }
 
@@ -74,7 +94,8 @@ export interface Want {
 }
 
 const KEY_UNITS = 512;
-const METADATA_BYTES = 4_096;
+/** How much metadata takes at most, as JSON. */
+export const METADATA_BYTES = 4_096;
 const DAY = 86_400_000;
 
 const ACQUIRE_OPTIONS = ["mode", "limit", "ttl", "renew", "signal", "metadata", "steal", "atLeast"];

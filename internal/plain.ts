@@ -2,8 +2,10 @@
  * What JSON and the console show of the package's objects. Their fields are private or inherited, and a token is
  * a BigInt, at which `JSON.stringify` throws.
  */
-import { LockError } from "./errors.ts";
 import type { Json } from "./options.ts";
+
+/** Errors of ours: what they have of their own is fit to be shown. */
+export const ours: WeakSet<Error> = new WeakSet();
 
 /** How many errors deep the causes are followed. */
 const CAUSES = 5;
@@ -35,7 +37,7 @@ export function plainFields(fields: Iterable<readonly [string, unknown]>, causes
 export function plainError(error: Error, causes: number = CAUSES): Json {
   const { name, message, cause } = error;
   const { code } = error as { code?: unknown };
-  const own = error instanceof LockError ? { ...error } : {};
+  const own = ours.has(error) ? { ...error } : {};
   const told = cause instanceof Error || typeof cause === "string";
   const errors = error instanceof AggregateError ? error.errors : undefined;
   return plainFields(

@@ -8,13 +8,13 @@
  */
 
 /** All the rule looks at. */
-export interface Place {
+export interface Limited {
   /** How many may hold together with this claim. */
   readonly limit: number;
 }
 
 /** How many claims, from the front, hold. */
-export function holders(queue: readonly Place[]): number {
+export function holders(queue: readonly Limited[]): number {
   let smallest = Infinity;
   for (let index = 0; index < queue.length; index++) {
     smallest = Math.min(smallest, queue[index]!.limit);
@@ -31,7 +31,7 @@ export function holders(queue: readonly Place[]): number {
  * With k the smallest limit among the claim and those ahead, any k claims ahead that include one
  * of limit k, or any k at all if the claim's own limit is k, are such a set; none is smaller.
  */
-export function watched<P extends Place>(queue: readonly P[], index: number): P[] {
+export function watched<P extends Limited>(queue: readonly P[], index: number): P[] {
   const ahead = queue.slice(0, index).reverse();
   const own = queue[index]!.limit;
   const k = ahead.reduce((least, { limit }) => Math.min(least, limit), own);

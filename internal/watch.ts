@@ -56,7 +56,7 @@ export class KeyWatch extends TypedEventTarget<WatchEvents> implements AsyncDisp
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped = true;
     this.#wake?.();
-    // Somebody waits for this, and the process must not end before. A store that is away ends it by itself.
+    // The caller waits for this, and the process must not end before. A store that is away ends it by itself.
     await ask(this.#core.alarms, {
       what: () => `end the watch of ${JSON.stringify(this.key)}`,
       timeout: this.#core.callTimeout(10_000),

@@ -1,123 +1,163 @@
-import { checkPort } from "../../internal/checks.ts";
+import { checkKinds, type Kinds } from "../../internal/checks.ts";
+import {
+  type ConsulAddress,
+  type ConsulLocator,
+  type Endpoint,
+  endpoint,
+  type Query,
+  queryOf,
+} from "./client/endpoint.ts";
+import type { HttpSettings } from "./client/http.ts";
+import { type ConsulClient, isClient, readClient } from "./client/package_client.ts";
+import type { Transport } from "./client/sender.ts";
+import { isToken } from "./client/token.ts";
 
-/** Where a Consul agent listens. */
-export interface ConsulAddress {
-  /** Name or IP address; of IPv6 with a zone, `fe80::1%eth0`, where the runtime takes one. @default {"127.0.0.1"} */
-  readonly host?: string;
-  /** Port of the HTTP API. @default {8500, or 8501 with `secure`} */
-  readonly port?: number;
-  /** HTTPS. @default {false} */
-  readonly secure?: boolean;
-}
-
-/**
- * Service discovery: where to find an agent, as a URL or an address. Asked before the first request,
- * and again whenever the agent it named has failed.
- */
-export type ConsulLocator = () => Promise<string | ConsulAddress>;
-
-/** An agent to talk to. */
-export interface Endpoint {
-  readonly secure: boolean;
-  readonly host: string;
-  readonly port: number;
-  /** Before `/v1`, where the API stands behind a path. */
-  readonly path: string;
-  /** `user:password` for a proxy in front of the agent. */
-  readonly auth?: string | undefined;
-}
-
-/** What tells agents apart. */
-export function nameOf({ secure, host, port }: Endpoint): string {
-  return `${secure} ${host} ${port}`;
-}
-
-/** What the query of a URL may say: parameters of Consul that every request is to bear. */
-export interface Query {
-  readonly dc?: string;
-  readonly ns?: string;
+/** Options of `consul()`. */
+export interface ConsulOptions extends ConsulAddress {
+  /** Certificate authorities to trust in place of the runtime's own, as PEM. */
+  readonly ca?: string | readonly string[];
+  /** Certificate to show to the agent, as PEM, where it verifies its clients. */
+  readonly cert?: string;
+  /** Private key of `cert`, as PEM. */
+  readonly key?: string;
+  /** Name that the agent's certificate must bear. @default {`host`} */
+  readonly servername?: string;
+  /**
+   * ACL token, or a function that gives it: asked before the first request, and again whenever Consul has
+   * refused the one it gave, so that a token can be replaced while locks are held.
+   */
+  readonly token?: string | (() => string | Promise<string>);
+  /** Datacenter that keeps the locks; `?dc=` of a URL. @default {the agent's own} */
+  readonly datacenter?: string;
+  /** Namespace of Consul Enterprise that keeps the locks; `?ns=` of a URL. @default {that of the token} */
+  readonly namespace?: string;
+  /** Admin partition of Consul Enterprise; `?partition=` of a URL. @default {the agent's own} */
   readonly partition?: string;
+  /** Put before every key in the KV store, for instance `"team-a/locks/"`. @default {""} */
+  readonly prefix?: string;
+  /**
+   * Node of the catalog that sessions belong to: they end when the node leaves the catalog.
+   * @default {the agent's own}
+   */
+  readonly node?: string;
 }
 
-const AGENT = "a Consul agent";
+/** All that `consul()` was told. */
+export interface Settings extends HttpSettings {
+  /** Put before every key. */
+  readonly prefix: string;
+  readonly node: string | undefined;
+}
 
-const EXPECTED = 'Expected the address of a Consul agent such as "http://127.0.0.1:8500"';
+const KINDS: Kinds<ConsulOptions> = {
+  host: ["string"],
+  port: ["number"],
+  secure: ["boolean"],
+  ca: ["string", "array"],
+  cert: ["string"],
+  key: ["string"],
+  servername: ["string"],
+  token: ["string", "function"],
+  datacenter: ["string"],
+  namespace: ["string"],
+  partition: ["string"],
+  prefix: ["string"],
+  node: ["string"],
+};
 
 /**
- * Reads an address. What it says is in no error: it may hold a password.
+ * Reads what `consul()` was given, before anything is connected.
  *
- * @throws {TypeError | RangeError} If it cannot be right.
+ * @throws {TypeError | RangeError} If that is none of the things accepted.
  */
-export function endpoint(address: string | ConsulAddress, secure?: boolean): Endpoint {
-  if (typeof address === "string") return read(address, secure);
-  if (typeof address !== "object" || address === null) throw new TypeError(EXPECTED);
-  const { host = "127.0.0.1", secure: https = secure ?? false, port = https ? 8501 : 8500 } = address;
-  if (typeof host !== "string" || !/^[^\s/?#@\[\]]+$/.test(host)) {
-    throw new TypeError('Expected option "host" to be the name or the IP address of a Consul agent');
+export function settings(
+  target: string | ConsulOptions | ConsulClient | ConsulLocator,
+  more: ConsulOptions,
+): Settings {
+  if (typeof target !== "string" && typeof target !== "function" && !isClient(target) && !isPlain(target)) {
+    throw new TypeError('Expected a URL as a string, options, a locator or a client of "consul"');
   }
-  if (typeof port !== "number") {
-    throw new TypeError(`Expected option "port" to be a number, got ${typeof port}`);
+  if (!isPlain(more)) throw new TypeError("Expected options as an object");
+  const client = isClient(target) ? readClient(target) : undefined;
+  const among = typeof target === "object" && client === undefined;
+  const options = among ? { ...target, ...more } as ConsulOptions : more;
+  checkOptions(options);
+  if (!among && (options.host !== undefined || options.port !== undefined)) {
+    throw new TypeError('Expected options "host" and "port" only where no address is given');
   }
-  return { secure: https, host, port: checkPort(AGENT, port), path: "" };
-}
-
-function read(address: string, secure: boolean | undefined): Endpoint {
-  const plain = !address.includes("://");
-  const [url, zone] = parse(plain ? `${secure ? "https" : "http"}://${address}` : address);
-  const https = url.protocol === "https:";
-  if (secure !== undefined && secure !== https) {
-    throw new TypeError('Expected option "secure" to be what the URL of the Consul agent says');
-  }
-  const usual = plain ? (https ? 8501 : 8500) : (https ? 443 : 80);
+  const { prefix = "", node, token = client?.token } = options;
   return {
-    secure: https,
-    host: url.hostname.replace(/^\[|\]$/g, "") + zone,
-    port: url.port === "" ? usual : checkPort(AGENT, Number(url.port)),
-    path: url.pathname.replace(/\/(v1\/?)?$/, ""),
-    auth: url.username === "" && url.password === "" ? undefined : credentials(url),
+    locate: typeof target === "function"
+      ? () => located(target, options.secure)
+      : always(client?.at ?? endpoint(typeof target === "string" ? target : options, options.secure)),
+    several: typeof target === "function",
+    headers: client?.headers ?? {},
+    token,
+    transport: { ...client?.transport, ...tlsOf(options) },
+    handedIn: client !== undefined,
+    query: query(typeof target === "string" ? queryOf(target) : client?.query ?? {}, options, !client),
+    prefix: prefix === "" || prefix.endsWith("/") ? prefix : `${prefix}/`,
+    node,
   };
 }
 
-/** With the zone of an IPv6 address, as in `[fe80::1%25eth0]`, which URLs of the web do not know. */
-function parse(address: string): [url: URL, zone: string] {
-  let zone = "";
-  const url = URL.parse(address.replace(
-    /^([a-z]+:\/\/(?:[^/?#@]*@)?\[[0-9a-f:.]+)%(?:25)?([\w.~-]+)(?=\])/i,
-    (_, before: string, name: string) => {
-      zone = `%${name}`;
-      return before;
-    },
-  ));
-  if (url === null || !/^https?:$/.test(url.protocol)) throw new TypeError(EXPECTED);
-  return [url, zone];
-}
-
-/**
- * Reads what the query of a URL says.
- *
- * @throws {TypeError} If that is something else.
- */
-export function queryOf(address: string): Query {
-  const at = address.indexOf("?");
-  if (at < 0) return {};
-  const query = Object.create(null) as Record<string, string>;
-  for (const [name, value] of new URLSearchParams(address.slice(at).replace(/#.*/, ""))) {
-    if (!/^(dc|ns|partition)$/.test(name) || value === "" || name in query) {
-      const option = name === "token" ? ': a token is an option, "token", and in no URL' : "";
-      throw new TypeError(
-        'Expected the query of the URL of a Consul agent to name a "dc", "ns" or "partition", once, got ' +
-          `${JSON.stringify(name.slice(0, 20))}${option}`,
-      );
+/** What requests name: by the options, else by the address, which has to agree with them where `strict`. */
+function query({ dc, ns, partition }: Query, options: ConsulOptions, strict: boolean): Settings["query"] {
+  const named = Object.entries({
+    dc: [dc, options.datacenter, "datacenter"],
+    ns: [ns, options.namespace, "namespace"],
+    partition: [partition, options.partition, "partition"],
+  }).flatMap(([name, [said, option, what]]) => {
+    if (strict && said !== undefined && option !== undefined && said !== option) {
+      throw new TypeError(`Expected option "${what}" to be what the URL of the Consul agent says`);
     }
-    query[name] = value;
-  }
-  return query;
+    const value = option ?? said;
+    return value === undefined || value === "" ? [] : [[name, value]];
+  });
+  return named.length === 0 ? undefined : Object.fromEntries(named);
 }
 
-function credentials({ username, password }: URL): string {
-  try {
-    return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  } catch {
-    throw new TypeError("Expected the user and the password of a URL to be percent-encoded");
+/** Whether a value may be options: neither a `URL` nor an array, which say nothing as options. */
+function isPlain(value: unknown): value is object {
+  return typeof value === "object" && value !== null &&
+    [Object.prototype, null].includes(Object.getPrototypeOf(value));
+}
+
+function checkOptions(options: ConsulOptions): void {
+  checkKinds("consul()", options, KINDS);
+  if (Array.isArray(options.ca) && !options.ca.every((one) => typeof one === "string")) {
+    throw new TypeError('Expected "ca" of consul() to be an array of strings');
   }
+  if (typeof options.token === "string" && !isToken(options.token)) {
+    throw new TypeError('Expected option "token" to be printable ASCII without spaces');
+  }
+  if (
+    options.prefix !== undefined &&
+    !/^([A-Za-z0-9_,-]+(\.[A-Za-z0-9_,-]+)*(\/|$))*$/.test(options.prefix)
+  ) {
+    throw new TypeError(
+      `Expected option "prefix" to be a path of plain names such as "team-a/locks/" (letters, digits and -_.,), got ${
+        JSON.stringify(options.prefix)
+      }`,
+    );
+  }
+}
+
+function always(at: Endpoint): () => Promise<Endpoint> {
+  return () => Promise.resolve(at);
+}
+
+async function located(locator: ConsulLocator, secure: boolean | undefined): Promise<Endpoint> {
+  const address = await locator();
+  if (typeof address === "string" && Object.keys(queryOf(address)).length > 0) {
+    // All who contend have to name the same, whichever agent they talk to.
+    throw new TypeError('Expected "dc", "ns" and "partition" as options, not in what the locator finds');
+  }
+  return endpoint(address, secure);
+}
+
+function tlsOf({ ca, cert, key, servername }: ConsulOptions): Transport {
+  return Object.fromEntries(
+    Object.entries({ ca, cert, key, servername }).filter(([, value]) => value !== undefined),
+  );
 }

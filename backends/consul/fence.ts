@@ -1,6 +1,7 @@
 import { BackendError } from "../../internal/errors.ts";
-import type { Bounds, ConsulApi, Operation, Pair, Refusal } from "./api.ts";
-import { encodeValue } from "./api.ts";
+import type { ConsulApi } from "./client/api.ts";
+import type { Bounds } from "./client/http.ts";
+import { encodeValue, type Operation, type Pair, type Refusal } from "./client/kv.ts";
 
 /** The session is gone, and with it all that was locked under it. */
 export class SessionEnded extends Error {

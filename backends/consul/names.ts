@@ -47,7 +47,7 @@ export function names(
   { key, limit, id }: Parsed,
   slot: string,
 ): Names {
-  const queue = `${queueOf(root, key)}${slot}/`;
+  const queue = `${treeOf(root, key)}${slot}/`;
   const metadata = `${metadataOf(root, key)}${slot}/`;
   return {
     contender: `${queue}${limit === Infinity ? "all" : limit}-${id}`,
@@ -58,7 +58,7 @@ export function names(
 }
 
 /** The tree of a key's queue. */
-export function queueOf(root: string, key: string): string {
+export function treeOf(root: string, key: string): string {
   return `${root}${encode(key)}/`;
 }
 

@@ -1,5 +1,6 @@
-import type { Bounds, ConsulApi } from "./api.ts";
-import { follow } from "./follow.ts";
+import type { ConsulApi } from "./client/api.ts";
+import type { Bounds } from "./client/http.ts";
+import { follow } from "./client/follow.ts";
 
 /** Milliseconds that one question may stand open. */
 const WAIT = 60_000;

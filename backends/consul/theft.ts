@@ -1,7 +1,9 @@
 import type { Claim } from "../../internal/backend.ts";
-import { type Bounds, type ConsulApi, encodeValue, type Operation } from "./api.ts";
-import { metadataOf, type Names, queueOf, sessionOf } from "./names.ts";
-import { parseQueue } from "./queue.ts";
+import type { ConsulApi } from "./client/api.ts";
+import type { Bounds } from "./client/http.ts";
+import { encodeValue, type Operation } from "./client/kv.ts";
+import { metadataOf, type Names, sessionOf, treeOf } from "./names.ts";
+import { queueOf } from "./entries.ts";
 
 /** A transaction takes 64 operations; the rest of the theft's needs ten. */
 const NOTICES = 50;
@@ -18,9 +20,9 @@ export async function theft(
   { contender }: Names,
   bounds: Bounds,
 ): Promise<Operation[]> {
-  const queue = queueOf(root, key);
+  const queue = treeOf(root, key);
   const pairs = await api.tree(queue, bounds);
-  const victims = parseQueue(root, pairs).slice(0, NOTICES);
+  const victims = queueOf(root, pairs).slice(0, NOTICES);
   return [
     { Verb: "check-not-exists", Key: contender },
     ...victims.map((victim): Operation => ({

@@ -1,4 +1,7 @@
-import type { Outcome } from "../../internal/backend.ts";
+import type { Found } from "../shared/queues.ts";
+import type { ConsulQueued } from "./entries.ts";
+
+type Answer = Found<ConsulQueued>;
 
 /**
  * Several calls of `tryAcquire` at a time: while one asks the store, those that come then wait for
@@ -7,14 +10,16 @@ import type { Outcome } from "../../internal/backend.ts";
  */
 export class Tries {
   readonly #asking = new Map<string, Promise<unknown>>();
-  readonly #next = new Map<string, Promise<Outcome>>();
+  readonly #next = new Map<string, Promise<Answer>>();
 
   /** `same`: the calls whose refusal is a refusal for each of them. */
-  async ask(same: string, ask: () => Promise<Outcome>): Promise<Outcome> {
+  async ask(same: string, ask: () => Promise<Answer>): Promise<Answer> {
     const next = this.#next.get(same);
     if (next !== undefined) {
       const outcome = await next.catch(() => undefined);
-      return outcome?.state === "contended" ? outcome : await ask();
+      return outcome !== undefined && "state" in outcome && outcome.state === "contended"
+        ? outcome
+        : await ask();
     }
     const asking = this.#asking.get(same);
     if (asking === undefined) return await this.#run(same, ask);
@@ -23,7 +28,7 @@ export class Tries {
     return await mine;
   }
 
-  #run(same: string, ask: () => Promise<Outcome>): Promise<Outcome> {
+  #run(same: string, ask: () => Promise<Answer>): Promise<Answer> {
     this.#next.delete(same);
     const answer = ask();
     const over = answer.then(() => {}, () => {}).then(() => {

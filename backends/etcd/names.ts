@@ -29,31 +29,6 @@ export function readName(name: string): Name {
   return { lease, limit: limit === undefined ? 1 : limit === "shared" ? Infinity : Number(limit) };
 }
 
-/**
- * The numbers of a lease's claims. A number is used again once its claim is over and no copy of an
- * attempt can be under way: until etcd is compacted it keeps every name there ever was, and looks
- * through all of them to list a queue.
- */
-export class Numbers {
-  readonly #used = new Map<string, Set<number>>();
-
-  /** One that no claim on this key has. */
-  take(key: string): number {
-    const used = this.#used.get(key) ?? new Set();
-    this.#used.set(key, used);
-    let n = used.size;
-    while (used.has(n)) n--; // so many numbers cannot be all those up to there
-    used.add(n);
-    return n;
-  }
-
-  /** It can be used again. */
-  give(key: string, n: number): void {
-    const used = this.#used.get(key);
-    if (used?.delete(n) && used.size === 0) this.#used.delete(key);
-  }
-}
-
 /** The encoded `prefix/key` of a claim's name; `undefined` if it is none, but something else under the prefix. */
 export function keyOf(name: string): string | undefined {
   const start = name.indexOf("/") + 1;
@@ -75,9 +50,9 @@ export function prefixOf(key: string): string {
 }
 
 /**
- * Where a lease keeps its own marks: beside the keys, since no encoded key starts with "~", and under
+ * What the names of a lease's own keys begin with, its fence and the notices to it: beside the keys, since no encoded key starts with "~", and under
  * the prefix, so that a permission for the prefix covers them.
  */
-export function marksOf(prefix: string, lease: string): string {
+export function homeOf(prefix: string, lease: string): string {
   return `${prefix}/~${lease}/`;
 }

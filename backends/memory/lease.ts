@@ -1,4 +1,5 @@
 import type {
+  Attempt,
   Claim,
   Contended,
   Gone,
@@ -26,12 +27,12 @@ export class MemoryLease implements Lease, Owner {
     this.#request = request;
   }
 
-  attempt(claim: Claim): Promise<Outcome> {
+  attempt(claim: Claim, { entered }: Attempt): Promise<Outcome> {
     let place = this.#queues.find(claim);
     if (place !== undefined) {
       place.expires = this.#queues.clock.now() + this.ttl;
     } else {
-      if (claim.progress === "entered" || this.#closed || this.#withdrawn.has(claim.id)) {
+      if (entered || this.#closed || this.#withdrawn.has(claim.id)) {
         return Promise.resolve(this.#gone(claim));
       }
       place = this.#queues.enter(claim, this);
@@ -46,8 +47,8 @@ export class MemoryLease implements Lease, Owner {
     return new Promise((resolve) => place.wake = resolve);
   }
 
-  release(claim: Claim): Promise<boolean> {
-    if (claim.progress !== "entered") this.#withdrawn.add(claim.id);
+  release(claim: Claim, { entered }: Attempt): Promise<boolean> {
+    if (!entered) this.#withdrawn.add(claim.id);
     const removed = this.#queues.leave(claim);
     this.#dropped.delete(claim.id);
     return Promise.resolve(removed);
@@ -63,8 +64,7 @@ export class MemoryLease implements Lease, Owner {
     for (const key of new Set(claims.map(({ key }) => key))) this.#queues.remeasure(key);
     const outcomes = new Map<string, Outcome>();
     for (const { claim, place } of found) {
-      if (place !== undefined) outcomes.set(claim.id, this.#standing(place));
-      else if (claim.progress === "entered") outcomes.set(claim.id, this.#gone(claim));
+      outcomes.set(claim.id, place === undefined ? this.#gone(claim) : this.#standing(place));
     }
     return Promise.resolve(outcomes);
   }
@@ -77,7 +77,7 @@ export class MemoryLease implements Lease, Owner {
 
   /** This place is gone. A robbed holder learns it now, everybody else by the next question. */
   dropped({ held, claim }: Place, why: LossReason): void {
-    if (held && why === "stolen") this.#request.lost(why, claim.id);
+    if (held && why === "stolen") this.#request.told({ state: "gone", why }, claim.id);
     else this.#dropped.set(claim.id, why);
   }
 

@@ -1,5 +1,4 @@
 import type { Claim, Entry, Grant, LossReason, Outcome, Watcher } from "../../internal/backend.ts";
-import { Table } from "../../internal/table.ts";
 import { holders } from "../../internal/queue.ts";
 
 /** A lease, as the queues see it. */
@@ -33,7 +32,7 @@ export interface Queue {
 /** All claims, by key. Expiry is looked at whenever a key is. */
 export class Queues {
   readonly clock: { now(): number };
-  readonly #queues = new Table<Queue>();
+  readonly #queues = new Map<string, Queue>();
   readonly #watchers = new Map<string, Set<Watcher>>();
   #last = 0n;
 
@@ -43,7 +42,9 @@ export class Queues {
 
   /** The claims of one key, or of all under a prefix with its trailing slash, as others see them. */
   list(scope: string): Entry[] {
-    const keys = scope.endsWith("/") ? this.#queues.names().filter((key) => key.startsWith(scope)) : [scope];
+    const keys = scope.endsWith("/")
+      ? [...this.#queues.keys()].filter((key) => key.startsWith(scope))
+      : [scope];
     const now = this.clock.now();
     return keys.flatMap((key) => this.live(key)?.places.map((place) => entry(place, now)) ?? []);
   }
@@ -151,7 +152,7 @@ export class Queues {
 
   /** Removes every claim of a lease. */
   end(lease: Owner): void {
-    for (const key of this.#queues.names()) {
+    for (const key of [...this.#queues.keys()]) {
       this.remove(key, this.#queues.get(key)!, (place) => place.lease === lease);
     }
   }
@@ -168,7 +169,7 @@ export class Queues {
 }
 
 function entry({ claim, grant, held, expires }: Place, now: number): Entry {
-  const { key, id, client, mode, limit, metadata } = claim;
+  const { key, id, client, limit, metadata } = claim;
   const remaining = Math.max(0, expires - now);
-  return { key, id, client, mode, limit, metadata, held, ...(held && { token: grant.token }), remaining };
+  return { key, id, client, limit, metadata, held, ...(held && { token: grant.token }), remaining };
 }

@@ -1,120 +1,86 @@
-import type { Call, Claim, Lease, LeaseRequest, LossReason, Outcome } from "../../internal/backend.ts";
-import { BackendError } from "../../internal/errors.ts";
-import type { Table } from "../../internal/table.ts";
-import { ASKS } from "./attempt.ts";
-import { batches } from "./batches.ts";
-import type { Connection } from "./connection.ts";
-import type { Gather } from "./gather.ts";
-import type { KeyChannels } from "./key_channels.ts";
-import { listing } from "./listing.ts";
-import { claimName, claimOf, queueKey } from "./names.ts";
-import { pool } from "./pool.ts";
-import { numbers, unexpected, whole } from "./replies.ts";
-import type { Scripts } from "./scripts.ts";
-import { sleep, type Sleeper } from "./sleeper.ts";
-import { STATE } from "./states.ts";
-
-/** What the reply to an attempt says: recheck in milliseconds, time in microseconds. */
-type Standing = [state: number, token: number, recheck: number, time: number, more: number];
-
-/** Reads the reply to an attempt. */
-function standing(reply: unknown): Standing {
-  const said = Array.isArray(reply) ? numbers(reply, 5) : [STATE.granted, whole(reply), 0, 0, 0];
-  const [state, token] = said as Standing;
-  if (state === STATE.granted ? token > 0 : state >= STATE.unsettled && state < STATE.granted) {
-    return said as Standing;
-  }
-  throw unexpected(reply);
-}
-
-/**
- * Milliseconds after which a waiter asks at the latest who is not the first in line: it may have become so by the end
- * of one who can tell nobody.
- */
-const RECHECK = 5_000;
+import type { Attempt, Call, Claim, Lease, LeaseRequest, Outcome } from "../../internal/backend.ts";
+import type { BackendError } from "../../internal/errors.ts";
+import { Limiter } from "../../internal/limiter.ts";
+import { refused } from "../shared/errors.ts";
+import type { KeyChannels } from "./channels.ts";
+import { accept, type Hears, type OwnClaim, ownClaim } from "./claim.ts";
+import type { Connection } from "./client/connection.ts";
+import type { Gather } from "./client/gather.ts";
+import { numbers, unexpected, whole } from "./client/replies.ts";
+import { departure } from "../shared/departure.ts";
+import { claimName, queueKey } from "./names.ts";
+import type { Observer } from "./observer.ts";
+import { ASKS } from "./scripts/attempt.ts";
+import { batches } from "./scripts/renew.ts";
+import type { Scripts } from "./scripts/scripts.ts";
+import { outcomeOf, standing, STATE } from "./scripts/standing.ts";
 
 /** How many calls of one key each a Cluster gets at once. */
 const CLUSTER_WIDTH = 64;
-
-/** What this process knows of one of its claims. */
-export interface Track extends Sleeper<Outcome | void> {
-  readonly lease: RedisLease;
-  readonly claim: Claim;
-  /** Attempts that nobody has answered, and the server time at which the last of them is refused. */
-  unanswered: number;
-  latest: number;
-  /** The server time until which they may enter: a second place must not follow the first, lost or not. */
-  until: number | undefined;
-  /** Attempts whose answer is awaited now. */
-  asking: number;
-  /** Whether the claim's place, as far as known, does not hold yet. */
-  waiting: boolean;
-  /** What a message has said, and how many calls had been sent when it came. */
-  told: Outcome | undefined;
-  toldAfter: number;
-  /** Nobody has taken the message yet. */
-  news: boolean;
-  /** Messages may have been missed since the last attempt. */
-  missed: boolean;
-}
 
 /** What the leases of a backend share. */
 export interface Shared {
   readonly connection: Connection;
   /** Every claim that was sent and not seen to end, by id. */
-  readonly tracks: Table<Track>;
+  readonly claims: Map<string, OwnClaim>;
   readonly attempts: Gather;
   readonly releases: Gather;
   readonly scripts: Scripts;
   readonly channels: KeyChannels;
+  readonly observer: Observer;
 }
 
 /** A lease is only a ttl: every claim has a timer of its own in Redis, and one call renews many. */
-export class RedisLease implements Lease {
+export class RedisLease implements Lease, Hears {
   readonly ttl: number;
   readonly #request: LeaseRequest;
   readonly #connection: Connection;
-  readonly #tracks: Table<Track>;
+  readonly #claims: Map<string, OwnClaim>;
   readonly #attempts: Gather;
   readonly #releases: Gather;
   readonly #scripts: Scripts;
   readonly #channels: KeyChannels;
+  readonly #observer: Observer;
   /** The names of the claims that were made here. */
   readonly #names = new WeakMap<Claim, string>();
   /** How many calls were sent: tells which answers a message has overtaken. */
   #sent = 0;
 
-  constructor(request: LeaseRequest, { connection, tracks, attempts, releases, scripts, channels }: Shared) {
+  constructor(
+    request: LeaseRequest,
+    { connection, claims, attempts, releases, scripts, channels, observer }: Shared,
+  ) {
     this.ttl = request.ttl;
     this.#request = request;
     this.#connection = connection;
-    this.#tracks = tracks;
+    this.#claims = claims;
     this.#attempts = attempts;
     this.#releases = releases;
     this.#scripts = scripts;
     this.#channels = channels;
+    this.#observer = observer;
   }
 
-  attempt(claim: Claim, call: Call): Promise<Outcome> {
+  attempt(claim: Claim, call: Attempt): Promise<Outcome> {
     const link = this.#connection.link(call);
-    if (link instanceof Promise) return link.then(() => this.#ask(this.#track(claim), call));
-    return this.#ask(this.#track(claim), call);
+    if (link instanceof Promise) return link.then(() => this.#ask(this.#own(claim), call));
+    return this.#ask(this.#own(claim), call);
   }
 
   changed(claim: Claim, call: Call): Promise<Outcome | void> {
-    const track = this.#tracks.get(claim.id);
-    if (track === undefined || track.missed) return Promise.resolve();
-    if (track.news) return Promise.resolve(this.#settle(track, track.told!, this.#sent));
-    return sleep(track, call).then((news) => news && this.#settle(track, news, this.#sent));
+    const own = this.#claims.get(claim.id);
+    if (own === undefined || own.missed) return Promise.resolve();
+    if (own.news) return Promise.resolve(this.#accept(own, own.told!, this.#sent));
+    return departure(own, call).then((news) => news && this.#accept(own, news, this.#sent));
   }
 
   release(claim: Claim, call: Call): Promise<boolean> {
-    const track = this.#tracks.get(claim.id);
-    const fence = track !== undefined && track.unanswered > 0 ? `${track.latest}` : "";
+    const own = this.#claims.get(claim.id);
+    const fence = own !== undefined && own.doubts > 0 ? `${own.latest}` : "";
     return this.#leave(claim.key, this.#name(claim), fence, call, (removed, stolen) => {
       // Before the message that says so, if that comes at all.
-      if (stolen && track?.waiting === false) this.#request.lost("stolen", claim.id);
-      if (track !== undefined && this.#tracks.get(claim.id) === track) this.#forget(track);
+      if (stolen && own?.waiting === false) this.#request.told({ state: "gone", why: "stolen" }, claim.id);
+      if (own !== undefined && this.#claims.get(claim.id) === own) this.#drop(own);
       return removed || !this.#names.has(claim) && this.#releaseForeign(claim, call);
     });
   }
@@ -123,92 +89,98 @@ export class RedisLease implements Lease {
     const outcomes = new Map<string, Outcome>();
     const link = await this.#connection.link(call);
     // One server gets them one after the other, so that it serves others in between.
-    const width = link.cluster ? CLUSTER_WIDTH : 1;
-    const failed = await pool(batches(claims, link.cluster), width, (batch) => {
-      return this.#renewBatch(batch, outcomes, call);
-    });
-    if ("failure" in failed && outcomes.size === 0) throw failed.failure;
+    const limiter = new Limiter(link.cluster ? CLUSTER_WIDTH : 1);
+    const done = await Promise.allSettled(
+      Array.from(batches(claims, link.cluster), (batch) => {
+        return limiter.run(() => this.#renewBatch(batch, outcomes, call));
+      }),
+    );
+    const failed = done.find((one) => one.status === "rejected");
+    if (failed !== undefined && outcomes.size === 0) throw failed.reason;
     return outcomes;
   }
 
   async close(call: Call): Promise<void> {
-    const mine = this.#tracks.values().filter((track) => track.lease === this);
+    const mine = [...this.#claims.values()].filter((own) => own.lease === this);
     await Promise.all(mine.map(({ claim }) => this.release(claim, call)));
   }
 
   /** A message about a claim. A holder learns its loss here; anything else waits to be asked for. */
-  hear(track: Track, news: Outcome): void {
-    track.told = news;
-    track.toldAfter = this.#sent;
-    if (track.wake !== undefined) return track.wake(news);
-    track.news = true;
-    if (news.state !== "gone" || track.waiting || track.asking > 0) return;
-    this.#forget(track);
-    this.#request.lost(news.why, track.claim.id);
+  hear(own: OwnClaim, news: Outcome): void {
+    own.told = news;
+    own.toldAfter = this.#sent;
+    if (own.wake !== undefined) return own.wake(news);
+    own.news = true;
+    if (news.state !== "gone" || own.waiting || own.asking > 0) return;
+    this.#drop(own);
+    this.#request.told(news, own.claim.id);
   }
 
-  /** Who has to wait, and would not have heard of it until now, listens first and asks again. */
-  #ask(track: Track, call: Call): Promise<Outcome> {
-    const { key, wait } = track.claim;
-    if (!wait || this.#channels.stands(key)) return this.#enter(track, call);
-    return this.#enter(track, call).then(async (outcome) => {
+  /** A claim that has to wait, and has no channel to be told by yet, listens first and asks again. */
+  #ask(own: OwnClaim, call: Attempt): Promise<Outcome> {
+    const { key, wait } = own.claim;
+    if (!wait || this.#channels.stands(key)) return this.#enter(own, call);
+    return this.#enter(own, call).then(async (outcome) => {
       if (outcome.state !== "contended" || !this.#connection.sharded) return outcome;
       try {
-        await this.#channels.join(key, track, call);
+        await this.#channels.join(key, own, call);
       } catch (error) {
         // Refused for good means that nothing is left of it.
-        if (!(error as BackendError).retryable) await this.release(track.claim, call).catch(() => {});
+        if (!(error as BackendError).retryable) await this.release(own.claim, call).catch(() => {});
         throw error;
       }
-      return await this.#enter(track, call);
+      return await this.#enter(own, call);
     });
   }
 
   /** The claim is over, or holds: it waits for no message any more. */
-  #forget(track: Track): void {
-    this.#tracks.delete(track.claim.id);
-    this.#channels.leave(track.claim.key, track);
+  #drop(own: OwnClaim): void {
+    this.#claims.delete(own.claim.id);
+    this.#channels.leave(own.claim.key, own);
   }
 
   /** Sends an attempt, and remembers it for as long as it may arrive. `again`: it was late before. */
-  #enter(track: Track, call: Call, again = false): Promise<Outcome> {
-    const { key, wait, steal, metadata, progress } = track.claim;
+  #enter(own: OwnClaim, call: Attempt, again = false): Promise<Outcome> {
+    const { key, wait, steal, metadata } = own.claim;
     const started = performance.now();
-    const now = this.#connection.serverTimeAt(started);
+    const now = this.#connection.time.at(started);
     // Until then an entry that we have not heard of is surely still there. Later it may have come and gone.
-    track.until ??= now + this.ttl * 1_000 - Math.min(this.#connection.uncertainty, this.ttl * 500);
-    const entered = progress === "entered" || track.unanswered > 0 && track.until < now;
-    const latest = Math.min(now + Math.ceil(call.timeout * 1_000), track.until);
+    own.until ??= now + this.ttl * 1_000 - this.#connection.time.uncertainty;
+    const isNew = !call.entered && own.doubts === 0;
+    const entered = call.entered || own.doubts > 0 && own.until < now;
+    const latest = Math.min(now + Math.ceil(call.timeout * 1_000), own.until);
     const asks = (wait ? ASKS.wait : 0) + (steal ? ASKS.steal : 0) + (entered ? ASKS.entered : 0);
-    const ask = `${this.ttl * 1_000} ${latest} ${asks} ${this.#name(track.claim)}`;
-    track.missed = false;
-    track.asking++;
-    track.unanswered++;
-    track.latest = Math.max(track.latest, latest);
+    const ask = `${this.ttl * 1_000} ${latest} ${asks} ${this.#name(own.claim)}`;
+    own.missed = false;
+    own.asking++;
+    own.doubts++;
+    own.latest = Math.max(own.latest, latest);
     const sent = ++this.#sent;
     return this.#attempts.run(queueKey(key), [ask, metadata ?? ""], call).then((reply) => {
-      track.asking--;
+      own.asking--;
       const [state, token, recheck, time, more] = standing(reply);
-      track.unanswered--;
-      const answer = this.#outcome(state, token, recheck);
-      this.#connection.learn(time);
+      own.doubts--;
+      const answer = outcomeOf(this.ttl, state, token, recheck);
+      if (time > 0) this.#connection.time.learn(time, started); // a bare token does not tell
       if (answer !== undefined) {
         if (more && answer.state === "granted") void this.#advance([queueKey(key)], call);
-        return this.#settle(track, answer, sent);
+        return this.#accept(own, answer, sent);
       }
       const left = started + call.timeout - performance.now();
-      if (state === STATE.unsettled && left > 0) return this.#enter(track, { ...call, timeout: left });
-      if (state === STATE.unsettled) {
-        throw new BackendError("Cannot enter the queue: too much of it has expired at once");
+      if (state === STATE.unsettled && left > 0) {
+        return this.#enter(own, { ...call, signal: call.signal, timeout: left });
       }
-      // Refused in time, so the server's clock is further than we thought. It has not entered.
-      if (track.unanswered === 0) track.until = undefined;
-      if (!again && left > 0) return this.#enter(track, call, true);
-      throw new BackendError("Cannot enter the queue: the call arrived too late");
+      if (state === STATE.unsettled) {
+        throw refused("enter the queue", "too much of it has expired at once");
+      }
+      // Refused in time, so the server's clock is further than we thought. The claim has not entered.
+      if (own.doubts === 0) own.until = undefined;
+      if (!again && left > 0) return this.#enter(own, call, true);
+      throw refused("enter the queue", "the call arrived too late");
     }, (error: BackendError) => {
-      track.asking--;
-      // Refused for good: nobody will ask about it again.
-      if (!error.retryable && progress === "new") this.#forget(track);
+      own.asking--;
+      // Refused for good: the claim will not be asked about again.
+      if (!error.retryable && isNew) this.#drop(own);
       throw error;
     });
   }
@@ -229,12 +201,10 @@ export class RedisLease implements Lease {
     });
   }
 
-  /** Somebody else's claim, of which only the id need be right. */
+  /** Another process's claim, of which only the id need be right. */
   async #releaseForeign({ id, key }: Claim, call: Call): Promise<boolean> {
-    for await (const { name } of listing(this.#connection, this.#scripts.list, [key], call)) {
-      if (claimOf(name)?.id === id) return await this.#leave(key, name, "", call, (removed) => removed);
-    }
-    return false;
+    const name = await this.#observer.nameOf(key, id, call);
+    return name !== undefined && await this.#leave(key, name, "", call, (removed) => removed);
   }
 
   async #renewBatch(batch: Map<string, Claim[]>, outcomes: Map<string, Outcome>, call: Call): Promise<void> {
@@ -244,24 +214,23 @@ export class RedisLease implements Lease {
       keys.push(queueKey(key));
       args.push(claims.length, ...claims.map((claim) => this.#name(claim)));
     }
-    const sent = ++this.#sent;
+    const [sent, asked] = [++this.#sent, performance.now()];
     const all = [...batch.values()].flat();
     const reply = await this.#connection.run(this.#scripts.renew, [keys.length, ...keys, ...args], call);
     const [now, more, ...rest] = numbers(reply, 2 + 3 * all.length);
-    this.#connection.learn(now!);
+    this.#connection.time.learn(now!, asked);
     if (more) void this.#advance(keys, call);
     all.forEach((claim, n) => {
-      const outcome = this.#outcome(rest[3 * n]!, rest[3 * n + 1]!, rest[3 * n + 2]!);
+      const outcome = outcomeOf(this.ttl, rest[3 * n]!, rest[3 * n + 1]!, rest[3 * n + 2]!);
       if (outcome === undefined) return;
-      if (outcome.state === "gone" && claim.progress !== "entered") return; // it may be about to enter
-      const track = this.#tracks.get(claim.id);
-      outcomes.set(claim.id, track === undefined ? outcome : this.#settle(track, outcome, sent));
+      const own = this.#claims.get(claim.id);
+      outcomes.set(claim.id, own === undefined ? outcome : this.#accept(own, outcome, sent));
     });
   }
 
   /**
-   * Does the rest of what was too much for one script. Nobody depends on it: each script does a part, those with
-   * which the others renew too.
+   * Does the rest of what was too much for one script. No claim depends on it: each script does a part, those with
+   * which other processes renew too.
    */
   async #advance(keys: readonly string[], call: Call): Promise<void> {
     const none = keys.map(() => 0);
@@ -281,58 +250,21 @@ export class RedisLease implements Lease {
     return this.#names.get(claim) ?? claimName(claim, sharded ? `${channel}{}` : channel);
   }
 
-  /** `undefined`: it has not entered. */
-  #outcome(state: number, token: number, recheck: number): Outcome | undefined {
-    if (state === STATE.granted) return { state: "granted", token: BigInt(token) };
-    if (state === STATE.contended) {
-      return { state: "contended", recheck: recheck || Math.min(this.ttl, RECHECK) };
-    }
-    const why = WHY[state];
-    return why && { state: "gone", why };
-  }
-
-  /**
-   * What the answer to a call says of a claim, unless a message that overtook the answer knows better.
-   * The track says so from here on.
-   */
-  #settle(track: Track, answer: Outcome, sent: number): Outcome {
-    const { told } = track;
-    const overtaken = told !== undefined && sent <= track.toldAfter &&
-      (told.state === "gone" || answer.state === "contended");
-    const outcome = overtaken ? told : answer;
-    track.news = false;
-    track.waiting = outcome.state === "contended" && track.claim.wait;
-    const left = outcome.state === "contended" && !track.claim.wait && track.unanswered === 0;
-    if (left || outcome.state === "gone") this.#forget(track);
-    else if (outcome.state === "granted") this.#channels.leave(track.claim.key, track);
+  /** What the answer to call number `sent` comes to, and whether the claim still has to be known. */
+  #accept(own: OwnClaim, answer: Outcome, sent: number): Outcome {
+    const outcome = accept(own, answer, sent);
+    const left = outcome.state === "contended" && !own.claim.wait && own.doubts === 0;
+    if (left || outcome.state === "gone") this.#drop(own);
+    else if (outcome.state === "granted") this.#channels.leave(own.claim.key, own);
     return outcome;
   }
 
-  #track(claim: Claim): Track {
-    const known = this.#tracks.get(claim.id);
+  #own(claim: Claim): OwnClaim {
+    const known = this.#claims.get(claim.id);
     if (known !== undefined) return known;
     this.#names.set(claim, this.#name(claim));
-    const track: Track = {
-      lease: this,
-      claim,
-      unanswered: 0,
-      latest: 0,
-      until: undefined,
-      asking: 0,
-      waiting: false,
-      told: undefined,
-      toldAfter: 0,
-      news: false,
-      missed: false,
-      wake: undefined,
-    };
-    this.#tracks.set(claim.id, track);
-    return track;
+    const own = ownClaim(this, claim);
+    this.#claims.set(claim.id, own);
+    return own;
   }
 }
-
-const WHY: { readonly [state: number]: LossReason | undefined } = {
-  [STATE.stolen]: "stolen",
-  [STATE.revoked]: "revoked",
-  [STATE.expired]: "expired",
-};

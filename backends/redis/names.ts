@@ -28,14 +28,13 @@ export function claimName({ id, limit, metadata, client }: Claim, channel: strin
 }
 
 /** What the name of a claim says; `undefined` if it is none. */
-export function claimOf(name: string): Pick<Entry, "id" | "mode" | "limit" | "client"> | undefined {
+export function claimOf(name: string): Pick<Entry, "id" | "limit" | "client"> | undefined {
   const [, id, limit, client] = /^(\S+) (\d+) [01] \S+ (.*)$/.exec(name) ?? [];
   if (id === undefined) return undefined;
   const shared = limit === "0";
   return {
     id,
     client: client!,
-    mode: shared ? "shared" : "exclusive",
     limit: shared ? Infinity : Number(limit),
   };
 }

@@ -1,12 +1,12 @@
 import type { Claim } from "../../internal/backend.ts";
 import { decodeKey } from "../../internal/keys.ts";
-import { queueKey } from "../redis/names.ts";
 
 const SUFFIX = ":votes";
 
-/** The votes for a key, apart from what the plain Redis backend keeps under the same name. */
+/** The votes for a key, `prefix/{name}:votes`: apart from what the plain Redis backend keeps under the same name. */
 export function votesKey(key: string): string {
-  return queueKey(key) + SUFFIX;
+  const slash = key.indexOf("/");
+  return `${key.slice(0, slash)}/{${key.slice(slash + 1)}}${SUFFIX}`;
 }
 
 /** Matches the votes under `prefix/`. */

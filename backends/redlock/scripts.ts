@@ -7,58 +7,33 @@
  * - `<id>`: or a tombstone, `0 <until> stolen`;
  * - `m:<id>`: the metadata of a claim;
  * - `#`: the greatest ballot given a vote. It is forgotten only once the clock has passed it.
+ * - `r`: `<until> <read> <id>`, a crowd: no vote here is an exclusive one, by `until` all that is here is over, and
+ *   one of the votes is for `id`. Shared votes are given, renewed and taken back, and exclusive ones refused, without
+ *   reading all the others, so that no such script takes the longer the more readers there are. All of it is read
+ *   again, and what has expired is removed, by the next vote after ten seconds.
  *
- * In `holdfast:node` is when this node began to remember: a node that comes back without its memory
- * could vote twice, so it stays out until every lock it may have forgotten has expired.
+ * A node that comes back without its memory stays out, see `client/memory.ts`.
  */
-import { CLOCK } from "../redis/queue.ts";
-import { type Script, script } from "../redis/script.ts";
+import { type Script, script } from "../redis/client/script.ts";
+import { AHEAD, CLOCK, OUT } from "./client/memory.ts";
 
-/** The memory of a node. */
-export const MEMORY = "holdfast:node";
-
-/** Microseconds by which a ballot may be ahead of a node's clock. */
-export const AHEAD = 5_000_000;
-
-/** Sets `out`: for how many microseconds this node stays out. `run` and `longest` come from the caller. */
-const OUT = `
-longest = math.max(longest * 1000, ${AHEAD})
-local known = redis.call('HMGET', memory, 'run', 'since', 'longest')
-local out
-if known[1] == run and known[3] and tonumber(known[3]) >= longest then
-  out = known[2] + known[3] - now
-elseif known[1] == run then
-  redis.call('HSET', memory, 'longest', longest)
-  out = known[2] + longest - now
-else
-  redis.call('HSET', memory, 'run', run, 'since', now, 'longest', longest)
-  out = longest
-end
-`;
-
-/**
- * `KEYS`: memory. `ARGV`: longest ttl in ms. Replies the server's run_id. A node that has no memory
- * counts from here on, not only from the first vote that it is asked for.
- */
-export const GREET: Script = script(
-  CLOCK + `
-local memory, longest = KEYS[1], tonumber(ARGV[1])
-local run = redis.call('INFO', 'server'):match('run_id:(%w+)') or ''
-` + OUT + `
-return run
-`,
-);
+/** Microseconds for which a crowd is not read as a whole. */
+const READ = 10_000_000;
+/** So many fields are read as a whole whenever one is taken back: the last of a crowd leave nothing behind. */
+const FEW = 16;
 
 const NODE = `
 local function text(number) return string.format('%.0f', number) end
 
-local function load(key, fields)
+local function load(key)
   local v = { key = key, last = 0, claims = {}, by = {}, tombs = {}, metadata = {} }
-  fields = fields or redis.call('HGETALL', key)
+  local fields = redis.call('HGETALL', key)
   for i = 1, #fields, 2 do
     local id, record = fields[i], fields[i + 1]
     if id == '#' then
       v.last = tonumber(record)
+    elseif id == 'r' then
+      v.crowd = true
     elseif id:sub(1, 2) == 'm:' then
       v.metadata[id:sub(3)] = record
     else
@@ -84,16 +59,6 @@ local function load(key, fields)
   return v
 end
 
-local function write(v, claim)
-  redis.call('HSET', v.key, claim.id, text(claim.ballot) .. ' ' .. text(claim.expires) .. ' ' .. claim.rest)
-  v.by[claim.id] = claim
-end
-
-local function last(v, ballot)
-  v.last = math.max(v.last, ballot)
-  redis.call('HSET', v.key, '#', text(v.last))
-end
-
 -- The key is kept until everything in it is over, the greatest ballot included.
 local function ends(v)
   local last = v.last
@@ -109,10 +74,36 @@ local function tell(v, what)
 end
 `;
 
+/**
+ * Gives a vote. `last`: the greatest ballot before it; `till`: when all else that is there is over; `read`: when all of
+ * it was read, of a crowd.
+ */
+const GIVE = `
+local function give(last, till, read)
+  till = math.max(now + ttl, ballot, last, till)
+  local record = string.format('%.0f %.0f %s', ballot, now + ttl, rest)
+  if metadata then redis.call('HSET', key, '#', math.max(ballot, last), id, record, 'm:' .. id, metadata)
+  else redis.call('HSET', key, '#', math.max(ballot, last), id, record) end
+  if read then redis.call('HSET', key, 'r', string.format('%.0f %.0f %s', till, read, id)) end
+  redis.call('PEXPIREAT', key, math.ceil(till / 1000) + 1000)
+  redis.call('PUBLISH', key, 'voted')
+end
+`;
+
+/** What the scripts that give votes look at before they read all votes of a key: whether it is a crowd. */
+const CROWD = `
+local shared = rest:sub(1, 2) == '0 '
+-- \`till\` is set for a crowd, unless this very claim is known there: what to say then takes a reading of all of it.
+local r, last, own = unpack(redis.call('HMGET', key, 'r', '#', id))
+local till, read, one = (not own and r or ''):match('^(%d+) (%d+) (%S+)$')
+if till then till, read, last = tonumber(till), tonumber(read), tonumber(last) end
+local fresh = till and shared and now - read < ${READ}
+`;
+
 /** First number of the reply to a vote. */
 export const ANSWER = {
   granted: 1,
-  /** Somebody else has it. */
+  /** Another claim has it. */
   refused: 0,
   stolen: -1,
   /** The ballot is too low, or too far ahead. */
@@ -134,36 +125,42 @@ local ballot, ttl, longest, steal, run = ARGV[2]:match('^(%d+) (%d+) (%d+) (%d) 
 ballot, ttl, longest = tonumber(ballot), tonumber(ttl), tonumber(longest)
 ` + OUT + `
 if out > 0 then return { ${ANSWER.excluded}, math.ceil(out / 1000), now } end
-local fields = redis.call('HGETALL', key)
-local free = #fields == 0 or #fields == 2 and fields[1] == '#' and tonumber(fields[2]) < ballot
-
-local function give(ends)
-  local record = string.format('%.0f %.0f %s', ballot, now + ttl, rest)
-  if metadata then redis.call('HSET', key, '#', ballot, id, record, 'm:' .. id, metadata)
-  else redis.call('HSET', key, '#', ballot, id, record) end
-  redis.call('PEXPIREAT', key, math.ceil(math.max(now + ttl, ballot, ends) / 1000) + 1000)
-  redis.call('PUBLISH', key, 'voted')
+local fit = ballot >= now and ballot <= now + ${AHEAD}
+` + GIVE + `
+local size = redis.call('HLEN', key)
+local only = size == 1 and redis.call('HGET', key, '#')
+if fit and (size == 0 or only and tonumber(only) < ballot) then
+  give(0, 0)
   return { ${ANSWER.granted}, ballot, now }
 end
-
-if free and ballot >= now and ballot <= now + ${AHEAD} then return give(0) end
+` + CROWD + `
+if fresh then
+  if not (fit and ballot > last) then return { ${ANSWER.ballot}, math.max(last, now) + 1, now } end
+  give(last, till, read)
+  return { ${ANSWER.granted}, ballot, now }
+end
+if till and not shared and steal == '0' then
+  local expires = tonumber((redis.call('HGET', key, one) or ''):match('^[1-9]%d* (%d+)'))
+  if expires and expires > now then return { ${ANSWER.refused}, math.ceil((expires - now) / 1000), now } end
+end
 ` + NODE + `
-local limit = rest:match('^%d+')
-local v = load(key, fields)
+local v = load(key)
 if v.tombs[id] then
   tell(v)
   return { ${ANSWER.stolen}, 0, now }
 end
-local taken = 0
+local rival
 for _, other in ipairs(v.claims) do
-  if other.id ~= id and (limit ~= '0' or other.limit ~= '0') then taken = math.max(taken, other.expires - now) end
+  local rivals = other.id ~= id and not (shared and other.limit == '0')
+  if rivals and not (rival and rival.expires > other.expires) then rival = other end
 end
-if taken > 0 and steal == '0' then
+if rival and steal == '0' then
+  if v.crowd then redis.pcall('HSET', key, 'r', string.format('%.0f %.0f %s', ends(v), now, rival.id)) end
   tell(v)
-  return { ${ANSWER.refused}, math.ceil(taken / 1000), now }
+  return { ${ANSWER.refused}, math.ceil((rival.expires - now) / 1000), now }
 end
 local claim = v.by[id]
-if not (claim and claim.ballot == ballot) and (ballot <= v.last or ballot < now or ballot > now + ${AHEAD}) then
+if not (claim and claim.ballot == ballot) and not (fit and ballot > v.last) then
   tell(v)
   return { ${ANSWER.ballot}, math.max(v.last, now) + 1, now }
 end
@@ -177,7 +174,9 @@ if steal == '1' then
     end
   end
 end
-return give(ends(v))
+give(v.last, ends(v), shared and (v.crowd or #v.claims > 0) and now)
+if v.crowd and not shared then redis.call('HDEL', key, 'r') end
+return { ${ANSWER.granted}, ballot, now }
 `,
 );
 
@@ -192,19 +191,21 @@ export const ADOPT: Script = script(
 local key, memory, id, rest, metadata = KEYS[1], KEYS[2], ARGV[1], ARGV[3], ARGV[4]
 local ballot, ttl, longest, latest, run = ARGV[2]:match('^(%d+) (%d+) (%d+) (%d+) (%w*)$')
 ballot, ttl, longest = tonumber(ballot), tonumber(ttl), tonumber(longest)
-` + OUT + NODE + `
+` + OUT + `
 if out > 0 or now > tonumber(latest) then return { 0, now } end
+` + GIVE + CROWD + `
+if fresh then
+  give(last, till, read)
+  return { 1, now }
+end
+` + NODE + `
 local v = load(key)
 if v.by[id] or v.tombs[id] then return { 0, now } end
-local limit = rest:match('^%d+')
 for _, other in ipairs(v.claims) do
-  if limit ~= '0' or other.limit ~= '0' then return { 0, now } end
+  if not (shared and other.limit == '0') then return { 0, now } end
 end
-last(v, ballot)
-write(v, { id = id, ballot = ballot, expires = now + ttl, rest = rest })
-if metadata then redis.call('HSET', key, 'm:' .. id, metadata) end
-keep(v)
-tell(v, 'voted')
+give(v.last, ends(v), shared and (v.crowd or #v.claims > 0) and now)
+if v.crowd and not shared then redis.call('HDEL', key, 'r') end
 return { 1, now }
 `,
 );
@@ -219,18 +220,34 @@ export const RETRACT: Script = script(
   CLOCK + `
 local key, id, ballot = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local last = redis.call('HGET', key, '#')
-if last and tonumber(last) == ballot and redis.call('HLEN', key) == 2 + ARGV[3] then
+local size = redis.call('HLEN', key)
+if last and tonumber(last) == ballot and size == 2 + ARGV[3] then
   if redis.call('HDEL', key, id, 'm:' .. id) > 0 then
     redis.call('PEXPIREAT', key, math.ceil(last / 1000) + 1000)
     redis.call('PUBLISH', key, 'left')
     return { 1, now }
   end
 end
+local fit = ballot >= now and ballot <= now + ${AHEAD}
+local r, own = unpack(redis.call('HMGET', key, 'r', id))
+if r and size > ${FEW} then
+  if fit and ballot > tonumber(last) then
+    redis.call('PEXPIREAT', key, math.ceil(math.max(ballot, tonumber(r:match('^%d+'))) / 1000) + 1000)
+    redis.call('HSET', key, '#', ballot)
+  end
+  local won, expires = (own or ''):match('^(%d+) (%d+)')
+  won = tonumber(won)
+  if not won or won == 0 or ballot ~= 0 and won > ballot then return { 0, now } end
+  redis.call('HDEL', key, id, 'm:' .. id)
+  redis.call('PUBLISH', key, 'left')
+  return { tonumber(expires) > now and 1 or 0, now }
+end
 ` + NODE + `
 local v = load(key)
 keep(v) -- a server out of memory lets a script go on that does not begin with HSET
-if ballot > v.last and ballot >= now and ballot <= now + ${AHEAD} then
-  last(v, ballot)
+if fit and ballot > v.last then
+  v.last = ballot
+  redis.call('HSET', key, '#', ballot)
 end
 local claim = v.by[id]
 local there = claim and (claim.ballot <= ballot or ballot == 0)
@@ -238,6 +255,7 @@ if there then
   redis.call('HDEL', key, id, 'm:' .. id)
   v.by[id] = nil
 end
+if v.crowd and not next(v.by) then redis.call('HDEL', key, 'r') end
 keep(v)
 tell(v, there and 'left')
 return { there and 1 or 0, now }
@@ -252,27 +270,39 @@ return { there and 1 or 0, now }
 export const RENEW: Script = script(
   CLOCK + `
 local memory, run, longest = KEYS[1], ARGV[2], tonumber(ARGV[3])
-` + OUT + NODE + `
-local ttl = ARGV[1] * 1000
+` + OUT + `
+local ends = now + ARGV[1] * 1000
 local reply = { now }
 if out > 0 then return reply end
 local at = 4
 for k = 2, #KEYS do
-  local v = load(KEYS[k])
-  keep(v)
-  for n = 1, tonumber(ARGV[at]) do
-    local id, ballot = ARGV[at + 2 * n - 1], tonumber(ARGV[at + 2 * n])
-    local claim = v.by[id]
-    local there = claim and claim.ballot == ballot
-    if there then
-      claim.expires = now + ttl
-      write(v, claim)
+  local key, count = KEYS[k], tonumber(ARGV[at])
+  local ids, fields = {}, {}
+  for n = 1, count do ids[n] = ARGV[at + 2 * n - 1] end
+  local known = redis.call('HMGET', key, 'r', unpack(ids))
+  for n, id in ipairs(ids) do
+    local ballot, expires, rest = (known[n + 1] or ''):match('^(%d+) (%d+) (.*)$')
+    local there = ballot and tonumber(expires) > now
+    if there and ballot == ARGV[at + 2 * n] then
+      fields[#fields + 1] = id
+      fields[#fields + 1] = string.format('%s %.0f %s', ballot, ends, rest)
+      reply[#reply + 1] = 1
+    else
+      reply[#reply + 1] = there and ballot == '0' and -1 or 0
     end
-    reply[#reply + 1] = there and 1 or v.tombs[id] and -1 or 0
   end
-  keep(v)
-  tell(v)
-  at = at + 2 * tonumber(ARGV[at]) + 1
+  if #fields > 0 then
+    local till, others = (known[1] or ''):match('^(%d+)( .*)$')
+    if till and ends > tonumber(till) then
+      fields[#fields + 1] = 'r'
+      fields[#fields + 1] = string.format('%.0f', ends) .. others
+    end
+    -- The key stays for what else is there. A server out of memory lets a script go on that does not begin with HSET.
+    local stays = math.ceil(now / 1000) + redis.call('PTTL', key)
+    redis.call('PEXPIREAT', key, math.max(stays, math.ceil(ends / 1000) + 1000))
+    redis.call('HSET', key, unpack(fields))
+  end
+  at = at + 2 * count + 1
 end
 return reply
 `,

@@ -1,7 +1,8 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { Call } from "../../internal/backend.ts";
-import type { RedlockBackend } from "./backend.ts";
-import type { Track } from "./track.ts";
+import type { OwnClaim, OwnClaims } from "./claim.ts";
+import type { Quorum } from "./client/quorum.ts";
+import type { Votes } from "./votes.ts";
 
 /** Milliseconds that a lock is held before it is worth more than a bare majority. */
 const SOON = 20;
@@ -13,17 +14,22 @@ const CALL: Call = { signal: new AbortController().signal, timeout: 1_000 };
  * within moments; those that are not are brought to the other nodes.
  */
 export class Spread {
-  readonly #backend: RedlockBackend;
-  #granted: Track[] = [];
+  readonly #quorum: Quorum;
+  readonly #claims: OwnClaims;
+  readonly #votes: Votes;
+  #granted: OwnClaim[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(backend: RedlockBackend) {
-    this.#backend = backend;
+  constructor(quorum: Quorum, claims: OwnClaims, votes: Votes) {
+    this.#quorum = quorum;
+    this.#claims = claims;
+    this.#votes = votes;
   }
 
   /** A lock that has just been granted. */
-  add(track: Track): void {
-    this.#granted.push(track);
+  add(own: OwnClaim): void {
+    if (own.asked.size === this.#quorum.nodes.length) return;
+    this.#granted.push(own);
     if (this.#timer !== undefined) return;
     const since = performance.now();
     this.#timer = setTimeout(() => this.#all(since), SOON);
@@ -41,12 +47,12 @@ export class Spread {
     const granted = this.#granted;
     this.clear();
     const slept = performance.now() - since;
-    const { tracks, quorum } = this.#backend;
-    for (const track of granted) {
-      // It may be over by now, and not known to be.
-      if (slept >= track.lease.ttl || track.withdrawn || tracks.get(track.claim.id) !== track) continue;
-      for (const node of quorum.nodes) {
-        if (!track.asked.has(node)) track.lease.adopt(track, node, CALL).catch(() => {});
+    for (const own of granted) {
+      // The lock may be over by now, and not known to be.
+      const over = slept >= own.request.ttl || own.withdrawn || this.#claims.get(own.claim.id) !== own;
+      if (over) continue;
+      for (const node of this.#quorum.nodes) {
+        if (!own.asked.has(node)) this.#votes.adopt(own, node, CALL).catch(() => {});
       }
     }
   }

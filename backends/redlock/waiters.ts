@@ -1,20 +1,64 @@
-import type { Call } from "../../internal/backend.ts";
-import type { Sleeper } from "../redis/sleeper.ts";
-import type { Node } from "./node.ts";
-import type { Quorum } from "./quorum.ts";
+import type { Call, Claim } from "../../internal/backend.ts";
+import { type AwaitsDeparture, departure } from "../shared/departure.ts";
+import type { Node } from "./client/node.ts";
+import type { Quorum } from "./client/quorum.ts";
+import { votesKey } from "./names.ts";
 
-/** One who waits for a key. */
-export interface Waiter extends Sleeper<void> {
-  /** Woken while it did not listen. */
+/** A claim that waits. */
+export interface Waiter extends AwaitsDeparture<void> {
+  readonly claim: Claim;
+  /** Woken while it did not wait to be. */
   called: boolean;
 }
 
+/** The claims of this process that wait, by key. */
+export class Waiters {
+  readonly #quorum: Quorum;
+  readonly #lines = new Map<string, Line>();
+
+  constructor(quorum: Quorum) {
+    this.#quorum = quorum;
+  }
+
+  /** The claim waits from now on. Whether something may have been missed before. */
+  add(waiter: Waiter, call: Call): Promise<boolean> {
+    const { key } = waiter.claim;
+    const line = this.#lines.get(key) ?? new Line(votesKey(key), this.#quorum);
+    this.#lines.set(key, line);
+    return line.add(waiter, call);
+  }
+
+  /** Resolves once the claim is woken, or was since its last attempt; rejects once `signal` aborts. */
+  woken(waiter: Waiter, call: Call): Promise<void> {
+    if (waiter.called) return Promise.resolve();
+    return departure(waiter, call);
+  }
+
+  /** An attempt of a claim that may have been woken for it has come to an end. */
+  attempted(waiter: Waiter): void {
+    this.#lines.get(waiter.claim.key)?.attempted(waiter);
+  }
+
+  /** The claim waits no longer. */
+  remove(waiter: Waiter): void {
+    const { key } = waiter.claim;
+    const line = this.#lines.get(key);
+    line?.remove(waiter);
+    if (line?.empty) this.#lines.delete(key);
+  }
+
+  /** Forgets them all: the connections are closed. */
+  clear(): void {
+    this.#lines.clear();
+  }
+}
+
 /**
- * Those of this process who wait for one key. When a vote is taken back somewhere, one of them is
+ * The claims that wait for one key. When a vote is taken back somewhere, one of them is
  * woken, the first: all at once would only split the votes.
  */
-export class Waiters {
-  readonly #key: string;
+class Line {
+  readonly #votes: string;
   readonly #quorum: Quorum;
   readonly #ears = new Map<Node, AsyncDisposable>();
   /** Where one of them has just begun to listen, for all. */
@@ -23,17 +67,15 @@ export class Waiters {
   #woken: Waiter | undefined;
   #again = false;
 
-  constructor(key: string, quorum: Quorum) {
-    this.#key = key;
+  constructor(votes: string, quorum: Quorum) {
+    this.#votes = votes;
     this.#quorum = quorum;
   }
 
-  /** Nobody waits. */
   get empty(): boolean {
     return this.#waiting.size === 0;
   }
 
-  /** Takes one in. Whether something may have been missed before. */
   async add(waiter: Waiter, call: Call): Promise<boolean> {
     this.#waiting.add(waiter);
     const missing = this.#quorum.nodes.filter((node) => !this.#ears.has(node));
@@ -49,19 +91,17 @@ export class Waiters {
     return this.#ears.size > before;
   }
 
-  /** The attempt of one who may have been woken has come to an end. */
-  done(waiter: Waiter): void {
+  attempted(waiter: Waiter): void {
     if (this.#woken !== waiter) return;
     this.#woken = undefined;
     if (!this.#again) return;
     this.#again = false;
-    this.#call();
+    this.#wake();
   }
 
-  /** Lets one go. */
-  leave(waiter: Waiter): void {
+  remove(waiter: Waiter): void {
     this.#waiting.delete(waiter);
-    this.done(waiter);
+    this.attempted(waiter);
     if (!this.empty) return;
     for (const ear of this.#ears.values()) void ear[Symbol.asyncDispose]();
     this.#ears.clear();
@@ -69,9 +109,9 @@ export class Waiters {
 
   #listen(node: Node, call: Call): Promise<void> {
     const open = async () => {
-      const ear = await node.listen(this.#key, {
+      const ear = await node.listen(this.#votes, {
         heard: (text) => {
-          if (text === "left") this.#call();
+          if (text === "left") this.#wake();
         },
         deaf: () => void this.#ears.delete(node),
       }, call);
@@ -86,7 +126,7 @@ export class Waiters {
     return opening;
   }
 
-  #call(): void {
+  #wake(): void {
     const [first] = this.#waiting;
     if (this.#woken !== undefined) this.#again = true;
     else if (first !== undefined) {

@@ -1,6 +1,6 @@
 import type { Traits } from "../../internal/backend.ts";
 
-/** What SQLite promises; apart from the backend, so that the default manager knows it without loading that. */
+/** What SQLite promises. */
 export const SQLITE_TRAITS: Traits = {
   fencing: "durable",
   order: "fifo",

@@ -1,7 +1,7 @@
 import { isIPv6 } from "node:net";
 import { checkKinds, checkPort, isObject, type Kinds } from "../../internal/checks.ts";
-import type { Server } from "./connection.ts";
-import { Servers } from "./servers.ts";
+import { Servers } from "./client/servers.ts";
+import type { Located, Settings } from "./client/settings.ts";
 
 /** A connection string as ZooKeeper's clients take it, `"h1:2181,h2:2181/chroot"`, or one server. */
 export type ZooKeeperAddress = string | {
@@ -30,26 +30,6 @@ export interface ZooKeeperOptions {
    * @default {2000}
    */
   readonly tickTime?: number;
-}
-
-/** Options, checked. */
-export interface Settings {
-  /** The servers as of now. */
-  readonly locate: () => Promise<Located>;
-  /** What is known of them. */
-  readonly servers: Servers;
-  /** "user:password". */
-  readonly credentials: string | undefined;
-  /** Milliseconds. */
-  readonly tickTime: number;
-}
-
-/** What an address says. */
-export interface Located {
-  /** One or more. */
-  readonly servers: readonly Server[];
-  /** "" or "/a/b". */
-  readonly chroot: string;
 }
 
 const KINDS: Kinds<ZooKeeperOptions> = {
@@ -99,7 +79,7 @@ function parse(address: ZooKeeperAddress): Located {
     if (typeof host !== "string" || typeof port !== "number" || Object.keys(others).length > 0) {
       throw new TypeError("An address of ZooKeeper is a string or { host, port }");
     }
-    // Not quoted, nor in the string below: it may hold a password that somebody put there.
+    // Not quoted, nor in the string below: a user may have put a password there.
     if (!/^[^\s,/@[\]]+$/.test(host)) {
       throw new TypeError("The host of a ZooKeeper server is a name or an IP address");
     }
@@ -122,7 +102,8 @@ function chrootOf(path: string): string {
   if (path === "" || path === "/") return "";
   // deno-lint-ignore no-control-regex
   if (!/^(\/(?!\.{1,2}(\/|$))[^/\u0000-\u001f\u007f-\u009f\ud800-\uf8ff\ufff0-\uffff]+)+$/.test(path)) {
-    throw new TypeError(`A chroot of zookeeper() reads "/a/b", not ${JSON.stringify(path)}`);
+    // Not quoted: a slash in a password that is not escaped begins one.
+    throw new TypeError('A chroot of zookeeper() reads "/a/b": plain names, none of them empty, "." or ".."');
   }
   return path;
 }

@@ -1,10 +1,10 @@
 import type { LossReason } from "../../internal/backend.ts";
-import type { Connection } from "./connection.ts";
-import type { Entrance } from "./entrance.ts";
+import type { Connection } from "./client/connection.ts";
+import type { Session } from "./client/session.ts";
+import type { Told, Watches } from "./client/watches.ts";
 import { endOf, queueOf } from "./names.ts";
-import type { Seat } from "./seat.ts";
-import type { Session } from "./session.ts";
-import type { Told, Watches } from "./watches.ts";
+import type { OwnNode } from "./own_node.ts";
+import type { OwnNodes } from "./own_nodes.ts";
 
 /** Milliseconds: what is released again so soon is not worth a watch. */
 const SOON = 20;
@@ -13,40 +13,40 @@ const SOON = 20;
 export class Guards {
   readonly #session: Session;
   readonly #watches: Watches;
-  readonly #entrance: Entrance;
-  readonly #taken: (seat: Seat, why: LossReason) => void;
-  readonly #unguarded = new Set<Seat>();
+  readonly #nodes: OwnNodes;
+  readonly #taken: (node: OwnNode, why: LossReason) => void;
+  readonly #unguarded = new Set<OwnNode>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `taken` is called once for a seat whose node somebody else has removed. */
+  /** `taken` is called once for a node that another client has removed. */
   constructor(
     session: Session,
     watches: Watches,
-    entrance: Entrance,
-    taken: (seat: Seat, why: LossReason) => void,
+    nodes: OwnNodes,
+    taken: (node: OwnNode, why: LossReason) => void,
   ) {
     this.#session = session;
     this.#watches = watches;
-    this.#entrance = entrance;
+    this.#nodes = nodes;
     this.#taken = taken;
   }
 
-  /** Sets one, unless there is one; nobody waits for that. */
-  set(seat: Seat): void {
+  /** Sets one, unless there is one. Nothing waits for that. */
+  set(node: OwnNode): void {
     const connection = this.#session.current;
-    this.#unguarded.delete(seat);
-    if (seat.watched !== undefined || seat.name === undefined || seat.withdrawn || !connection) return;
-    seat.watched = false;
-    this.#watches.add(seat.path, this.#told(seat), connection).then((there) => {
-      if (!there) return this.#vanished(seat);
-      if (seat.watched !== undefined) seat.watched = true;
+    this.#unguarded.delete(node);
+    if (node.guarded !== undefined || node.over || !connection) return;
+    node.guarded = false;
+    this.#watches.add(node.path, this.#guard(node), connection).then((isThere) => {
+      if (!isThere) return this.#vanished(node);
+      if (node.guarded !== undefined) node.guarded = true;
     }).catch(() => {}); // with its connection
   }
 
   /** Sets one in a moment. */
-  soon(seat: Seat): void {
-    if (seat.watched !== undefined) return;
-    this.#unguarded.add(seat);
+  soon(node: OwnNode): void {
+    if (node.guarded !== undefined || node.over) return;
+    this.#unguarded.add(node);
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       for (const each of this.#unguarded) this.set(each);
@@ -54,21 +54,21 @@ export class Guards {
   }
 
   /** No longer needed. */
-  drop(seat: Seat): void {
-    this.#unguarded.delete(seat);
-    if (seat.told) this.#watches.remove(seat.path, seat.told, this.#session.current);
-    seat.told = seat.watched = undefined;
+  drop(node: OwnNode): void {
+    this.#unguarded.delete(node);
+    if (node.guard) this.#watches.remove(node.path, node.guard, this.#session.current);
+    node.guard = node.guarded = undefined;
   }
 
   /** Sets all that are missing on a new connection; what has gone meanwhile is told first. */
-  async restore(seats: Iterable<Seat>, connection: Connection): Promise<void> {
-    const nodes = new Map<string, Told>();
-    for (const seat of seats) {
-      if (seat.name === undefined || seat.gone || seat.withdrawn) continue;
-      nodes.set(seat.path, this.#told(seat));
-      seat.watched = true;
+  async restore(connection: Connection): Promise<void> {
+    const guards = new Map<string, Told>();
+    for (const node of this.#nodes.values()) {
+      if (node.over) continue;
+      guards.set(node.path, this.#guard(node));
+      node.guarded = true;
     }
-    await this.#watches.restore(nodes, connection.lastZxid, connection);
+    await this.#watches.restore(guards, connection.lastZxid, connection);
   }
 
   /** Sets no more. */
@@ -77,17 +77,17 @@ export class Guards {
     this.#unguarded.clear();
   }
 
-  #told(seat: Seat): Told {
-    return seat.told = (type) => {
-      seat.watched = seat.told = undefined;
-      if (type === "deleted") this.#vanished(seat).catch(() => {}); // the next connection tells again
-      else this.set(seat);
+  #guard(node: OwnNode): Told {
+    return node.guard = (type) => {
+      node.guarded = node.guard = undefined;
+      if (type === "deleted") this.#vanished(node).catch(() => {}); // the next connection tells again
+      else this.set(node);
     };
   }
 
-  async #vanished(seat: Seat): Promise<void> {
-    if (seat.withdrawn || seat.gone) return;
-    const why = endOf(seat.name!, queueOf(await this.#entrance.children(seat)));
-    if (!seat.withdrawn && !seat.gone) this.#taken(seat, why);
+  async #vanished(node: OwnNode): Promise<void> {
+    if (node.over) return;
+    const why = endOf(node.name, queueOf(await this.#nodes.children(node.parent)));
+    if (!node.over) this.#taken(node, why);
   }
 }

@@ -1,21 +1,17 @@
 import type { Claim, LossReason } from "../../internal/backend.ts";
-import type { Place } from "../../internal/queue.ts";
+import type { Queued } from "../shared/own_claim.ts";
 
 /**
  * A claim is an ephemeral child of its key's node: `_c_<id>-lock-<sequence>` for an exclusive one, as
  * Curator's `InterProcessMutex` names it, so that both exclude each other. What else a claim asks for
  * stands in the middle, where Curator does not look: `_c_<id>-shared-lock-`, `_c_<id>-limit3-lock-`.
  */
-export interface Placed extends Place {
-  /** Its name. */
-  readonly name: string;
-  /** As of {@linkcode Claim.id}; the name itself if somebody else's recipe has made it. */
+export interface ZooKeeperQueued extends Queued {
+  /** As of {@linkcode Claim.id}; the name itself where another recipe has made it. */
   readonly id: string;
   /** Of the parent's children, the how manieth this was: 32 bits, which wrap. */
   readonly sequence: number;
-  /** As of {@linkcode Claim.mode}. */
-  readonly mode: "exclusive" | "shared";
-  /** Whether it has removed whoever was ahead of it. */
+  /** Whether the claim has removed those ahead of it. */
   readonly thief: boolean;
 }
 
@@ -24,8 +20,8 @@ const CLAIM = /^_c_([0-9a-f-]+?)-(?:(shared)-|limit(\d+)-)?(steal-)?lock-$/;
 const SEQUENCE = /(?:(?<=[-_])-\d{9,10}|\d{10})$/;
 
 /** The name before the sequence number that the server appends. */
-export function nameOf({ id, mode, limit, steal }: Claim): string {
-  const width = mode === "shared" ? "shared-" : limit === 1 ? "" : `limit${limit}-`;
+export function nameOf({ id, limit, steal }: Claim): string {
+  const width = limit === Infinity ? "shared-" : limit === 1 ? "" : `limit${limit}-`;
   return `_c_${id}-${width}${steal ? "steal-" : ""}lock-`;
 }
 
@@ -35,13 +31,13 @@ export function isOf(name: string, claim: Claim): boolean {
 }
 
 /** Many claims may have asked for one list. */
-const queues = new WeakMap<readonly string[], readonly Placed[]>();
+const queues = new WeakMap<readonly string[], readonly ZooKeeperQueued[]>();
 
 /** A key's children, in order of arrival. What has no sequence number is not a claim. */
-export function queueOf(children: readonly string[]): readonly Placed[] {
+export function queueOf(children: readonly string[]): readonly ZooKeeperQueued[] {
   const known = queues.get(children);
   if (known !== undefined) return known;
-  const queue: Placed[] = [];
+  const queue: ZooKeeperQueued[] = [];
   for (const name of children) {
     const sequence = SEQUENCE.exec(name)?.[0];
     if (sequence === undefined) continue;
@@ -50,7 +46,6 @@ export function queueOf(children: readonly string[]): readonly Placed[] {
       name,
       id,
       sequence: Number(sequence),
-      mode: shared ? "shared" : "exclusive",
       limit: shared ? Infinity : Number(limit ?? 1),
       thief: thief !== undefined,
     });
@@ -65,11 +60,11 @@ export function pathOf(chroot: string, key: string): string {
 }
 
 /** What has become of a claim that is not in the queue: a thief behind its place says it. */
-export function endOf(name: string, queue: readonly Placed[]): LossReason {
+export function endOf(name: string, queue: readonly ZooKeeperQueued[]): LossReason {
   const [gone] = queueOf([name]);
   return queue.some((other) => other.thief && byArrival(gone!, other) < 0) ? "stolen" : "revoked";
 }
 
-function byArrival(a: Placed, b: Placed): number {
+function byArrival(a: ZooKeeperQueued, b: ZooKeeperQueued): number {
   return (a.sequence - b.sequence) | 0;
 }

@@ -1,10 +1,10 @@
 import type { Call, Entry, Watcher } from "../../internal/backend.ts";
 import { holders } from "../../internal/queue.ts";
-import type { Settings } from "./address.ts";
-import { dial, type Dialled } from "./dial.ts";
-import { pathOf, type Placed, queueOf } from "./names.ts";
-import * as op from "./operations.ts";
-import { refused } from "./parents.ts";
+import { dial, type Dialled } from "./client/dial.ts";
+import { code, failedWith, refused } from "./client/errors.ts";
+import * as op from "./client/operations.ts";
+import type { Settings } from "./client/settings.ts";
+import { pathOf, queueOf, type ZooKeeperQueued } from "./names.ts";
 
 /** Milliseconds. Its session owns nothing: it is given up with its connection. */
 const TIMEOUT = 10_000;
@@ -87,7 +87,7 @@ export class Observer {
   async #listKey({ connection, chroot }: Dialled, key: string): Promise<Entry[]> {
     const path = pathOf(chroot, key);
     const queue = queueOf(await connection.request(op.getChildren(path, false)).catch(nothing));
-    const found: { place: Placed; data: string; token: bigint }[] = [];
+    const found: { place: ZooKeeperQueued; data: string; token: bigint }[] = [];
     for (let at = 0; at < queue.length; at += BATCH) {
       await Promise.all(
         queue.slice(at, at + BATCH).map(async (place, n) => {
@@ -95,7 +95,7 @@ export class Observer {
             const { data, stat } = await connection.request(op.getData(`${path}/${place.name}`));
             found[at + n] = { place, data, token: stat.czxid };
           } catch (error) {
-            if (!op.failedWith(error, op.code.noNode)) throw error;
+            if (!failedWith(error, code.noNode)) throw error;
           }
         }),
       );
@@ -103,9 +103,9 @@ export class Observer {
     // Those that left meanwhile leave holes.
     const there = found.filter((entry) => entry !== undefined);
     const holding = holders(there.map(({ place }) => place));
-    return there.map(({ place: { id, mode, limit }, data, token }, index) => {
+    return there.map(({ place: { id, limit }, data, token }, index) => {
       const held = index < holding;
-      return { key, id, mode, limit, ...told(data), held, ...(held && { token }) };
+      return { key, id, limit, ...told(data), held, ...(held && { token }) };
     });
   }
 
@@ -116,12 +116,12 @@ export class Observer {
         await connection.request(op.getChildren(path, true));
         return;
       } catch (error) {
-        if (!op.failedWith(error, op.code.noNode)) throw error;
+        if (!failedWith(error, code.noNode)) throw error;
       }
       try {
         await connection.request(op.exists(path, true));
       } catch (error) {
-        if (op.failedWith(error, op.code.noNode)) return;
+        if (failedWith(error, code.noNode)) return;
         throw error;
       }
     }
@@ -165,7 +165,7 @@ export class Observer {
     try {
       do {
         this.#stirred.set(path, false);
-        // The next watch is on its way before anybody looks: nothing falls in between.
+        // The next watch is on its way before a watcher looks: no change falls in between.
         const observed = this.#observe(await dialling, path);
         observed.catch(() => {});
         for (const watcher of watchers) watcher.changed();
@@ -192,7 +192,7 @@ export class Observer {
 }
 
 function nothing(error: unknown): string[] {
-  if (op.failedWith(error, op.code.noNode)) return [];
+  if (failedWith(error, code.noNode)) return [];
   throw error;
 }
 
