@@ -4,7 +4,17 @@
  */
 import { type Figure, holds, line } from "./figures.ts";
 
-const SUBJECTS = ["import", "memory", "sqlite", "redis", "redlock", "etcd", "zookeeper", "consul"];
+const SUBJECTS = [
+  "import",
+  "memory",
+  "sqlite",
+  "postgres",
+  "redis",
+  "redlock",
+  "etcd",
+  "zookeeper",
+  "consul",
+];
 
 const asked = process.env.BACKENDS?.split(",") ?? SUBJECTS;
 let kept = true;

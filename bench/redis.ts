@@ -2,7 +2,7 @@
 import { Redis } from "ioredis";
 import { redis } from "../backends/redis.ts";
 import { LockManager } from "../mod.ts";
-import { CALL, claim, entered, open } from "../tests/redis/lab.ts";
+import { CALL, claim, open } from "../tests/support.ts";
 import { RedisServer } from "../tests/servers/redis.ts";
 import { type Figure, median, ratio } from "./figures.ts";
 import { handover } from "./handover/measure.ts";
@@ -143,8 +143,7 @@ async function held(server: RedisServer): Promise<Figure[]> {
   const patient = { ...CALL, timeout: 60_000 };
   const claims = Array.from({ length: HELD }, (_, n) => claim({ key: `holdfast/held${n}` }));
   await Promise.all(claims.map((one) => lease.attempt(one, patient)));
-  const all = claims.map(entered);
-  for (let n = 0; n < 3; n++) await lease.renew(all, patient);
+  for (let n = 0; n < 3; n++) await lease.renew(claims, patient);
   await server.cli("config", "resetstat");
   await server.cli("slowlog", "reset");
   // What a script calls is logged as well, and takes a few microseconds.
@@ -155,7 +154,7 @@ async function held(server: RedisServer): Promise<Figure[]> {
     blocked = Math.max(blocked, performance.now() - last);
     last = performance.now();
   }, 1);
-  await lease.renew(all, patient);
+  await lease.renew(claims, patient);
   clearInterval(ticking);
   const spent = await calls(server);
   const log = new Redis(server.port);

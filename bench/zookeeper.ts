@@ -1,6 +1,6 @@
 /** ZooKeeper: against the least a lock can do there, and what crowds and many locks cost. */
 import { zookeeper } from "../backends/zookeeper.ts";
-import * as op from "../backends/zookeeper/operations.ts";
+import * as op from "../backends/zookeeper/client/operations.ts";
 import { type Lock, LockManager } from "../mod.ts";
 import { TICK } from "../tests/faults/address.ts";
 import { ZooKeeperServer } from "../tests/servers/zookeeper.ts";

@@ -1,13 +1,13 @@
 /** What an operation costs, against how many are in the queue. */
 import { redis } from "../../backends/redis.ts";
 import { LockManager } from "../../mod.ts";
-import { CALL, claim, entered, open } from "../../tests/redis/lab.ts";
+import { CALL, claim, open } from "../../tests/support.ts";
 import type { RedisServer } from "../../tests/servers/redis.ts";
 import { type Figure, median } from "../figures.ts";
 
 const KINDS = {
   "exclusive claims": { mode: "exclusive", limit: 1 },
-  "readers": { mode: "shared", limit: Infinity },
+  "readers": { limit: Infinity },
   "permits": { mode: "exclusive", limit: 20_000 },
 } as const;
 
@@ -35,7 +35,7 @@ export async function crowds({ url }: RedisServer): Promise<Figure[]> {
         const since = performance.now();
         await lease.attempt(one, PATIENT);
         await lease.attempt(claim({ key, wait: false }), PATIENT);
-        await lease.renew([entered(one)], PATIENT);
+        await lease.renew([one], PATIENT);
         await lease.release(one, PATIENT);
         times[n]!.push(performance.now() - since);
       }

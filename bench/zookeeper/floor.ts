@@ -1,6 +1,7 @@
-import { code, create, EPHEMERAL, exists, ignore, remove } from "../../backends/zookeeper/operations.ts";
+import { code, ignore } from "../../backends/zookeeper/client/errors.ts";
+import { create, EPHEMERAL, exists, remove } from "../../backends/zookeeper/client/operations.ts";
 import { settingsOf } from "../../backends/zookeeper/address.ts";
-import { dial } from "../../backends/zookeeper/dial.ts";
+import { dial } from "../../backends/zookeeper/client/dial.ts";
 import type { Subject } from "../handover/subject.ts";
 
 /** The floor of ZooKeeper: a delete in one process to its watch event in the other. */
