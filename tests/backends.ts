@@ -11,6 +11,10 @@ export type OpenHarness = () => Promise<Harness>;
 const ALL: Readonly<Record<string, OpenHarness>> = {
   memory: async () => (await import("./harnesses/memory.ts")).harness(),
   sqlite: async () => (await import("./harnesses/sqlite.ts")).harness(),
+  postgres: async () => (await import("./harnesses/postgres.ts")).harness(),
+  "postgres-bouncer": async () => (await import("./harnesses/postgres.ts")).bouncerHarness(),
+  "postgres-pool": async () => (await import("./harnesses/postgres.ts")).poolHarness(),
+  "postgres-js": async () => (await import("./harnesses/postgres.ts")).clientHarness(),
   redis: async () => (await import("./harnesses/redis.ts")).harness(),
   "redis-sentinel": async () => (await import("./harnesses/redis.ts")).sentinelHarness(),
   "redis-cluster": async () => (await import("./harnesses/redis.ts")).clusterHarness(),

@@ -5,18 +5,21 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { Etcd3 } from "etcd3";
 import { Redis } from "ioredis";
+import pg from "pg";
+import postgresjs from "postgres";
 import { consul } from "../backends/consul.ts";
 import { etcd } from "../backends/etcd.ts";
 import { memory } from "../backends/memory.ts";
+import { postgres } from "../backends/postgres.ts";
 import { redis } from "../backends/redis.ts";
 import { redlock } from "../backends/redlock.ts";
-import { openDatabase } from "../backends/sqlite/database.ts";
+import { openDatabase } from "../backends/sqlite/client/database.ts";
 import { zookeeper } from "../backends/zookeeper.ts";
 import type { Backend } from "../internal/backend.ts";
 import { LockManager } from "../mod.ts";
 import { HOST } from "./servers/process.ts";
 import { RedisServer } from "./servers/redis.ts";
-import { Scene } from "./sqlite/support.ts";
+import { Scene } from "./sqlite/scene.ts";
 
 const patient = { timeout: 60_000 };
 
@@ -57,10 +60,11 @@ const STORES: Record<string, (port: number) => Backend> = {
   "redis with RESP2": (port) => redis({ port, protocol: 2 }),
   "redis by Sentinels": (port) => redis({ sentinels: [{ host: HOST, port }], name: "m" }),
   "redis in a Cluster": (port) => redis({ cluster: [{ host: HOST, port }] }),
-  "redlock": (port) => redlock(Array.from({ length: 3 }, () => ({ port }))),
+  "redlock": (port) => redlock([HOST, "localhost"].map((host) => ({ host, port }))),
   "etcd": (port) => etcd(`http://${HOST}:${port}`),
   "zookeeper": (port) => zookeeper(`${HOST}:${port}`),
   "consul": (port) => consul(`http://${HOST}:${port}`),
+  "postgres": (port) => postgres(`postgres://u@${HOST}:${port}/d`),
 };
 
 test("a server that never says anything, of whatever kind", patient, async () => {
@@ -78,8 +82,14 @@ test("clients that were handed in, and have never reached their servers", patien
   await using server = await silence();
   const one = new Redis({ port: server.port });
   const other = new Etcd3({ hosts: `http://${HOST}:${server.port}` });
+  const pool = new pg.Pool({ host: HOST, port: server.port });
+  const sql = postgresjs({ host: HOST, port: server.port });
   one.on("error", () => {});
-  await Promise.all([closes(new LockManager(redis(one))), closes(new LockManager(etcd(other)))]);
+  await Promise.all(
+    [redis(one), etcd(other), postgres(pool), postgres(sql)].map((backend) =>
+      closes(new LockManager(backend))
+    ),
+  );
   one.disconnect();
   other.close();
 });

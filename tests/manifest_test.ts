@@ -1,6 +1,7 @@
 /** The two manifests say the same: deno.json is what JSR publishes, package.json what Bun and Node run from. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { OLDEST } from "./runner/oldest.ts";
@@ -19,6 +20,11 @@ interface PackageJson extends Manifest {
   readonly dependencies: Readonly<Record<string, string>>;
   readonly engines: Readonly<Record<string, string>>;
 }
+interface Lock {
+  readonly packages: Readonly<
+    Record<string, Partial<Record<"dependencies" | "optionalDependencies", Readonly<Record<string, string>>>>>
+  >;
+}
 
 const deno: DenoJson = JSON.parse(read("deno.json"));
 const npm: PackageJson = JSON.parse(read("package.json"));
@@ -30,14 +36,26 @@ test("name, version, licence and entry points are the same", () => {
   }
 });
 
+test("a tag that is published is the version, and the changelog tells of it", () => {
+  const { GITHUB_REF_TYPE: type, GITHUB_REF_NAME: tag = "" } = process.env;
+  const isTag = type === "tag" && tag.startsWith("v");
+  assert.equal(isTag ? tag : `v${deno.version}`, `v${deno.version}`);
+  assert.ok(read("CHANGELOG.md").includes(`\n## [${deno.version}]`));
+});
+
 test("the packages and their ranges are the same", () => {
   const ranges = Object.entries(npm.dependencies).map(([name, range]) => [name, `npm:${name}@${range}`]);
   assert.deepEqual(deno.imports, Object.fromEntries(ranges));
 });
 
-test("every entry point is there and is published", () => {
+test("every entry point is there, says what it is, and is published", () => {
   for (const [name, file] of entries) {
     assert.ok(existsSync(path(file)), `${name}: no ${file}`);
+    assert.match(
+      read(file),
+      /^(#!.*\n)?\/\*\*\n( \*.*\n)* \* @module\n \*\/\n/,
+      `${file} begins with no module doc`,
+    );
     const published = deno.publish.include.some((part) => `${file}/`.startsWith(`./${part}/`));
     assert.ok(published, `${name}: ${file} is not in publish.include of deno.json`);
   }
@@ -51,7 +69,7 @@ test("every entry point is in the README, and the README names no other", () => 
 
 test("the oldest version of each runtime is the same wherever it is promised, and is the one tested", () => {
   const { deno, bun, node } = OLDEST;
-  const [text, refusal] = ["README.md", "backends/sqlite/database.ts"].map(read);
+  const [text, refusal] = ["README.md", "backends/sqlite/client/database.ts"].map(read);
   assert.ok(
     text!.includes(`\nDeno ${deno.promised}, Bun ${bun.promised}, Node ${node.promised} or later.\n`),
   );
@@ -61,6 +79,28 @@ test("the oldest version of each runtime is the same wherever it is promised, an
   assert.deepEqual(npm.engines, { bun: `>=${bun.promised}`, node: `>=${node.promised}` });
   for (const { promised, version } of [deno, bun, node]) {
     assert.ok(version.startsWith(`${promised}.`), `${version} is tested for ${promised}`);
+  }
+});
+
+test("whoever runs on CI is named by a commit, and what may publish has no secret", () => {
+  for (const file of readdirSync(path(".github/workflows"))) {
+    const text = read(`.github/workflows/${file}`);
+    for (const [, action] of text.matchAll(/\buses: (.*)/g)) {
+      assert.match(action!, /^[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/, file);
+    }
+    assert.doesNotMatch(text, /secrets\.|_TOKEN/, file);
+  }
+});
+
+test("the lock file has every package that another one asks for, whatever the platform", () => {
+  const { packages }: Lock = JSON.parse(read("package-lock.json"));
+  for (const [path, { dependencies, optionalDependencies }] of Object.entries(packages)) {
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) {
+      // Beside it, or in a folder above.
+      const folders = path.split(/(?:^|\/)node_modules\//).map((_, at, parts) => parts.slice(1, at + 1));
+      const places = folders.map((parts) => [...parts, name].map((part) => `node_modules/${part}`).join("/"));
+      assert.ok(places.some((place) => place in packages), `${path} asks for ${name}`);
+    }
   }
 });
 

@@ -269,9 +269,12 @@ describe("a manager", () => {
     assert.throws(() => new LockManager(address), (error) => !String(error).includes("secret"));
   });
 
-  test("a refused one does not count as a user of the backend", () => {
+  test("a refused one does not count as a user of the backend", async () => {
     const store = memory();
+    let disposed = 0;
+    store[Symbol.asyncDispose] = async () => void disposed++;
     assert.throws(() => new LockManager(store, { ttl: 5 }));
-    assert.equal(store.users.size, 0);
+    await new LockManager(store).close();
+    assert.equal(disposed, 1);
   });
 });

@@ -2,10 +2,10 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { holders, type Place, watched } from "../internal/queue.ts";
+import { holders, type Limited, watched } from "../internal/queue.ts";
 
 /** A claim that can be told from others. */
-interface Named extends Place {
+interface Named extends Limited {
   readonly name: number;
 }
 
@@ -23,7 +23,7 @@ const queues = fc.array(limit, { maxLength: 12 }).map((limits): Named[] =>
 const occupied = queues.filter(({ length }) => length > 0);
 
 /** The sentence of the contract, word for word. */
-function holds(queue: readonly Place[], index: number): boolean {
+function holds(queue: readonly Limited[], index: number): boolean {
   return index < Math.min(...queue.slice(0, index + 1).map(({ limit }) => limit));
 }
 
@@ -33,7 +33,7 @@ function* subsets<P>(items: readonly P[]): Generator<P[]> {
 }
 
 /** Whether these claims keep `own` waiting whatever becomes of all others ahead. */
-function blocks(set: readonly Place[], own: Place): boolean {
+function blocks(set: readonly Limited[], own: Limited): boolean {
   return set.length >= Math.min(own.limit, ...set.map(({ limit }) => limit));
 }
 

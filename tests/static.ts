@@ -13,6 +13,7 @@ import { ConsulServer } from "./servers/consul.ts";
 import { EtcdServer } from "./servers/etcd.ts";
 import { install, NEEDS } from "./servers/install.ts";
 import { HOST } from "./servers/process.ts";
+import { PostgresServer } from "./servers/postgres.ts";
 import { RedisServer } from "./servers/redis.ts";
 import { ZooKeeperServer } from "./servers/zookeeper.ts";
 
@@ -22,6 +23,7 @@ const STORES: readonly (readonly [number, (port: number) => Promise<AsyncDisposa
   [2379, (port) => EtcdServer.start({ port })],
   [2181, (port) => ZooKeeperServer.start({ port })],
   [8500, (port) => ConsulServer.start({ port })],
+  [5432, postgres],
 ];
 
 const manifest: { exports: Record<string, string> } = JSON.parse(readFileSync(`${ROOT}/deno.json`, "utf8"));
@@ -40,14 +42,32 @@ const failed = [
 ].filter((passed) => !passed).length;
 process.exit(failed > 0 ? 1 : 0);
 
-/** Runs the examples of every entry point's documentation and of the README. */
+/** With what the examples take for granted. */
+async function postgres(port: number): Promise<PostgresServer> {
+  const server = await PostgresServer.start({ port, args: ["-c", "fsync=off"] });
+  await server.sql("CREATE ROLE app LOGIN");
+  await server.sql("CREATE DATABASE app OWNER app");
+  await server.sql("CREATE TABLE invoices (id int, paid boolean); GRANT ALL ON invoices TO app", "app");
+  return server;
+}
+
+/** Runs the examples of every entry point's documentation, of the README, and of how to write a backend. */
 async function examples(): Promise<boolean> {
   await using servers = new AsyncDisposableStack();
   for (const [port, start] of STORES) if (!await listens(port)) servers.use(await start(port));
   const folder = mkdtempSync(join(tmpdir(), "holdfast-examples-"));
   servers.defer(() => rmSync(folder, { recursive: true }));
   const preload = "--preload=tests/runner/example_hosts.ts";
-  const args = ["test", "--doc", "-A", preload, "README.md", ...entries];
+  const args = [
+    "test",
+    "--doc",
+    "-A",
+    preload,
+    "README.md",
+    "tests/conformance/README.md",
+    ...entries,
+    "internal/fence",
+  ];
   return await step("examples", args, { HOLDFAST_DB: join(folder, "locks.db") });
 }
 

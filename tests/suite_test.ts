@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { memory } from "../backends/memory.ts";
+import { use } from "../internal/users.ts";
 import type { Backend, Lease } from "../mod.ts";
 import { type Case, conformance, ConformanceError, type Harness, sideBySide } from "./conformance/mod.ts";
 
@@ -17,7 +18,7 @@ async function failing(harness: Harness, group: string): Promise<string[]> {
 /** Memory, with some calls of its leases replaced. */
 function broken(replace: (lease: Lease) => Partial<Lease>): Harness {
   const store = memory();
-  store.users.add({});
+  use(store); // for as long as the process lives
   const { lease } = store;
   const backend: Backend = Object.assign(store, {
     lease: async (...args: Parameters<typeof lease>): Promise<Lease> => {

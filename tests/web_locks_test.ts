@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { memory } from "../backends/memory.ts";
 import { type Lock, LockLostError, LockManager } from "../mod.ts";
 import { FaultyBackend } from "./conformance/faulty.ts";
+import { CALL, claim, ENTERED, request } from "./support.ts";
 
 const never = () => assert.fail("the callback must not run");
 
@@ -628,22 +629,9 @@ test("a lost lock rejects with a LockLostError, whatever the callback is doing",
   await using locks = new LockManager(store, { ttl: 300 });
   const { lock, done, release } = await hold(locks, "n");
   const rejected = assert.rejects(done, (error) => error instanceof LockLostError && error.key === "n");
-  const call = { signal: new AbortController().signal, timeout: 1_000 };
-  const lease = await store.lease({ ttl: 1_000, client: "operator", lost: () => {} }, call);
-  const [entry] = await store.list("holdfast/n", call);
-  const { id, key } = entry!;
-  await lease.release({
-    id,
-    key,
-    mode: "exclusive",
-    limit: 1,
-    ttl: 1_000,
-    metadata: undefined,
-    client: "operator",
-    steal: false,
-    wait: false,
-    progress: "entered",
-  }, call);
+  const lease = await store.lease(request(), CALL);
+  const [entry] = await store.list("holdfast/n", CALL);
+  await lease.release(claim(entry!), ENTERED);
   await rejected;
   assert.equal(lock.held, false);
   release();

@@ -3,13 +3,14 @@ import type {
   Call,
   Claim,
   Entry,
+  Gone,
   Lease,
   LeaseRequest,
-  LossReason,
   Outcome,
   Traits,
   Watcher,
 } from "../../internal/backend.ts";
+import { use } from "../../internal/users.ts";
 import type { Partition } from "./harness.ts";
 
 /** A call of a backend. */
@@ -45,7 +46,6 @@ export interface Seen {
 export class FaultyBackend implements Backend, Partition {
   readonly name: string;
   readonly traits: Traits;
-  readonly users: Set<object> = new Set();
   /** The fate of each call to come. */
   rule: Rule = () => "pass";
   /** Which claims the replies to renewals leave out, as if the store had not been able to say. */
@@ -55,6 +55,7 @@ export class FaultyBackend implements Backend, Partition {
   /** How often it was disposed of. */
   disposals = 0;
   readonly #real: Backend;
+  readonly #leave: () => Promise<void>;
   readonly #listeners = new Set<() => void>();
   readonly #watchers = new Set<Watcher>();
   #cut = false;
@@ -64,7 +65,7 @@ export class FaultyBackend implements Backend, Partition {
     this.name = real.name;
     this.traits = real.traits;
     this.#real = real;
-    real.users.add(this);
+    this.#leave = use(real);
   }
 
   get backend(): Backend {
@@ -100,10 +101,10 @@ export class FaultyBackend implements Backend, Partition {
   }
 
   async lease(request: LeaseRequest, call: Call): Promise<Lease> {
-    const lost = (why: LossReason, id?: string) => {
-      if (!this.#cut) request.lost(why, id);
+    const told = (outcome: Gone, id?: string) => {
+      if (!this.#cut) request.told(outcome, id);
     };
-    const lease = await this.#carry("lease", [], call, () => this.#real.lease({ ...request, lost }, call));
+    const lease = await this.#carry("lease", [], call, () => this.#real.lease({ ...request, told }, call));
     return this.#wrap(lease);
   }
 
@@ -131,8 +132,7 @@ export class FaultyBackend implements Backend, Partition {
   async [Symbol.asyncDispose](): Promise<void> {
     this.disposals++;
     this.heal();
-    this.#real.users.delete(this);
-    if (this.#real.users.size === 0) await this.#real[Symbol.asyncDispose]();
+    await this.#leave();
   }
 
   #wrap(real: Lease): Lease {
@@ -170,9 +170,7 @@ export class FaultyBackend implements Backend, Partition {
       send(claims).catch(() => {});
       return await this.#silence(call);
     }
-    // The copy is what was on the wire: it does not follow what the core learns of the claim later.
-    const copy = fate === "twice" ? send(claims.map((claim) => ({ ...claim }))) : undefined;
-    copy?.catch(() => {});
+    if (fate === "twice") send(claims).catch(() => {});
     const reply = await send(claims);
     if (fate === "lose") throw new Error(`${verb}: the reply was lost by the test`);
     if (typeof fate !== "string") await fate;

@@ -1,5 +1,6 @@
 import type { Backend, Traits } from "../../internal/backend.ts";
 import { encodeKey } from "../../internal/keys.ts";
+import { use } from "../../internal/users.ts";
 import { type Lock, LockManager } from "../../mod.ts";
 import { fail, PATIENCE, within } from "./assert.ts";
 import { FaultyBackend } from "./faulty.ts";
@@ -29,13 +30,13 @@ export class Scene {
   /** For cases in which a revocation has to be heard of. */
   readonly heard: number;
   readonly #harness: Harness;
-  readonly #spare: Backend;
+  readonly #leave: () => Promise<void>;
   readonly #managers: LockManager[] = [];
   readonly #partitions: Partition[] = [];
 
   private constructor(harness: Harness, spare: Backend) {
     this.#harness = harness;
-    this.#spare = spare;
+    this.#leave = use(spare);
     this.traits = spare.traits;
     this.ttl = harness.ttl ?? Math.max(SHORT, this.traits.minTtl);
     this.steady = Math.max(STEADY, this.ttl);
@@ -47,7 +48,6 @@ export class Scene {
   static async play(harness: Harness, play: (scene: Scene) => Promise<void>): Promise<void> {
     const backend = await harness.open();
     const scene = new Scene(harness, backend);
-    backend.users.add(scene);
     const alive = setInterval(() => {}, PATIENCE); // a case that waits in vain has to come to its bound
     const failure = await within(play(scene), "the case to end", 4 * PATIENCE).then(() => undefined, caught);
     const unclear = await within(scene.#clear(), "the managers to close").then(() => undefined, caught);
@@ -104,9 +104,7 @@ export class Scene {
       if (!(partition instanceof FaultyBackend)) await partition[Symbol.asyncDispose]();
       else if (partition.disposals === 0) await partition[Symbol.asyncDispose]();
     }
-    const { users } = this.#spare;
-    users.delete(this);
-    if (users.size === 0) await this.#spare[Symbol.asyncDispose]();
+    await this.#leave();
   }
 }
 

@@ -8,7 +8,7 @@ import { LockManager } from "../../mod.ts";
 import { ConsulCluster, ConsulServer } from "../servers/consul.ts";
 import { HOST, until } from "../servers/process.ts";
 import { ConsulClientAgent } from "./client_agent.ts";
-import { over, waiter } from "./waiter.ts";
+import { over, waiter } from "../support.ts";
 
 describe("faults of Consul itself", { concurrency: true }, () => {
   test("an agent that restarts with its data keeps the locks", async () => {
@@ -16,7 +16,7 @@ describe("faults of Consul itself", { concurrency: true }, () => {
     await using a = new LockManager(consul(server.url), { ttl: 30_000 });
     await using b = new LockManager(consul(server.url), { ttl: 30_000, retryFor: 30_000 });
     const lock = await a.acquire("k");
-    const [next] = await waiter(b, "k");
+    const { lock: next } = await waiter(b, "k");
     await server.restart();
     await until(
       async () => await lock.renew().then(() => true, () => false),
@@ -43,7 +43,7 @@ describe("faults of Consul itself", { concurrency: true }, () => {
     await using a = new LockManager(consul(others[0]!.url), { ttl: 20_000 });
     await using b = new LockManager(consul(others[1]!.url), { ttl: 20_000, retryFor: 30_000 });
     const lock = await a.acquire("k");
-    const [next] = await waiter(b, "k");
+    const { lock: next } = await waiter(b, "k");
     await leader.kill();
     await cluster.leader(leader);
     await until(

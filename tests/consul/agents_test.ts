@@ -3,33 +3,14 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { consul } from "../../backends/consul.ts";
-import type { Pair } from "../../backends/consul/api.ts";
-import type { Call, Claim } from "../../internal/backend.ts";
+import type { Pair } from "../../backends/consul/client/kv.ts";
+import type { Attempt } from "../../internal/backend.ts";
 import { LockManager } from "../../mod.ts";
 import { ConsulServer } from "../servers/consul.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { Meddler } from "./meddler.ts";
-import { over } from "./waiter.ts";
-
-function call(ms = 5_000): Call {
-  return { signal: AbortSignal.timeout(ms), timeout: ms };
-}
-
-function claim(key: string): Claim {
-  return {
-    id: crypto.randomUUID(),
-    key,
-    mode: "exclusive",
-    limit: 1,
-    ttl: 30_000,
-    metadata: undefined,
-    client: "tests",
-    steal: false,
-    wait: true,
-    progress: "new",
-  };
-}
+import { call, claim, over, request } from "../support.ts";
 
 /** Takes connections and says nothing, or always the same. */
 class Stub implements AsyncDisposable {
@@ -158,7 +139,10 @@ describe("several agents", () => {
     );
     holding = false;
     await other.renew();
-    assert.deepEqual((await thief.inspect("k"))!.waiters, []);
+    await until(
+      async () => (await thief.inspect("k"))!.waiters.length === 0,
+      () => "a renewal does not shut the copy out",
+    );
     await stolen.release();
     assert.equal((await victim.tryAcquire("k"))?.held, true);
   });
@@ -177,22 +161,21 @@ describe("several agents", () => {
         return undefined;
       },
     });
-    const lease = await consul(meddler.url).lease({ ttl: 30_000, client: "tests", lost() {} }, call());
-    const [first, next] = [claim("late/k"), claim("late/k")];
-    await lease.attempt(claim("late/warm"), call());
+    const lease = await consul(meddler.url).lease(request(30_000), call());
+    const [first, next] = [claim({ key: "late/k" }), claim({ key: "late/k" })];
+    await lease.attempt(claim({ key: "late/warm" }), call());
     for (
       const [part, asked] of [
-        ['"check-index"', (call: Call) => lease.attempt(first, call)],
-        ['"delete"', (call: Call) => lease.release(first, call)],
+        ['"check-index"', (call: Attempt) => lease.attempt(first, call)],
+        ['"delete"', (call: Attempt) => lease.release(first, call)],
       ] as const
     ) {
       holds = (body) => body.includes(part);
       const giveUp = new AbortController();
-      const answer = asked({ signal: giveUp.signal, timeout: 5_000 });
+      const answer = asked({ ...call(), signal: giveUp.signal });
       await Promise.race([answer, until(() => Promise.resolve(held.some(holds)), () => "nothing was sent")]);
       giveUp.abort(new Error("enough"));
       await assert.rejects(answer);
-      first.progress = "unsure";
     }
     holds = () => false;
     await lease.release(first, call());

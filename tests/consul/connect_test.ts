@@ -7,6 +7,7 @@ import { consul } from "../../backends/consul.ts";
 import { LockManager } from "../../mod.ts";
 import { ConsulServer } from "../servers/consul.ts";
 import { freePort, HOST } from "../servers/process.ts";
+import { Meddler } from "./meddler.ts";
 import { refusal, works } from "./works.ts";
 
 describe("connecting to Consul", () => {
@@ -126,9 +127,22 @@ describe("connecting to Consul", () => {
     );
     const other = http.createServer((_request, response) => void response.end("<html>hello</html>"));
     await new Promise<void>((resolve) => other.listen(port, HOST, resolve));
-    assert.match((await refusal(consul({ port }))).message, /Is there a Consul agent at this address\?/);
+    assert.match((await refusal(consul({ port }))).message, /is there a Consul agent at this address\?/);
     other.closeAllConnections();
     other.close();
+  });
+
+  // Goes red if: one of the two ways to read a reply keeps whatever comes.
+  test("a reply that is too large is refused, over a client handed in too", async () => {
+    await using endless = await Meddler.start(server, {
+      instead: () => ({ status: 200, text: "x".repeat(1 << 21) }),
+    });
+    const { hostname: host, port } = new URL(endless.url);
+    const client = new Consul({ host, port: Number(port) });
+    for (const target of [endless.url, client]) {
+      assert.match((await refusal(consul(target))).message, /the reply has more than 1048576 bytes/);
+    }
+    client.destroy();
   });
 
   test("what is no address, client or option is refused at once, without showing a secret", () => {

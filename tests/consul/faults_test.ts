@@ -4,22 +4,22 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import Consul from "consul";
 import { consul } from "../../backends/consul.ts";
-import { ConsulApi, type Pair } from "../../backends/consul/api.ts";
-import { ConsulHttp } from "../../backends/consul/http.ts";
-import { settings } from "../../backends/consul/settings.ts";
+import { ConsulApi } from "../../backends/consul/client/api.ts";
+import { ConsulHttp } from "../../backends/consul/client/http.ts";
+import type { Pair } from "../../backends/consul/client/kv.ts";
+import { settings } from "../../backends/consul/address.ts";
 import { LockManager } from "../../mod.ts";
 import { ConsulServer } from "../servers/consul.ts";
 import { HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
-import { call, claim as claimed } from "./claims.ts";
 import { tap } from "./tap.ts";
-import { over, waiter } from "./waiter.ts";
+import { call, claim as claimed, over, request, waiter } from "../support.ts";
 
 const isEnter = (request: string): boolean => request.includes('"check-index"');
 const isRelease = (request: string): boolean => request.includes('"check-session"');
 const isWaiting = (request: string): boolean => request.startsWith("GET ") && request.includes("index=");
 
-const claim = (key: string) => claimed(`holdfast/${key}`);
+const claim = (key: string) => claimed({ key: `holdfast/${key}` });
 
 describe("faults between a client and Consul", () => {
   let server: ConsulServer;
@@ -35,7 +35,7 @@ describe("faults between a client and Consul", () => {
     await using a = new LockManager(consul(server.url), { ttl: 300_000 });
     await using b = new LockManager(consul(server.url), { ttl: 300_000 });
     const lock = await a.acquire("destroyed");
-    const [next] = await waiter(b, "destroyed");
+    const { lock: next } = await waiter(b, "destroyed");
     const contender = (await server.api("GET", "kv/holdfast/destroyed/?recurse") as Pair[])
       .find(({ CreateIndex }) => BigInt(CreateIndex) === lock.token);
     await server.api("PUT", `session/destroy/${contender!.Session}`);
@@ -95,7 +95,7 @@ describe("faults between a client and Consul", () => {
   test("an acquire that arrives after it was given up does not enter", async () => {
     await using proxy = await proxied();
     const backend = through(proxy);
-    const lease = await backend.lease({ ttl: 10_000, client: "tests", lost: () => {} }, call());
+    const lease = await backend.lease(request(), call());
     const kept = claim("kept");
     assert.equal((await lease.attempt(kept, call())).state, "granted");
     const late = claim("late");
@@ -103,13 +103,12 @@ describe("faults between a client and Consul", () => {
     let holding = true;
     proxy.cut("up", () => holding);
     const giveUp = new AbortController();
-    const attempt = lease.attempt(late, { signal: giveUp.signal, timeout: 5_000 });
+    const attempt = lease.attempt(late, { ...call(), signal: giveUp.signal });
     attempt.catch(() => {});
     await until(() => Promise.resolve(requests.some(({ text }) => isEnter(text))), () => "no enter was sent");
     giveUp.abort(new Error("enough"));
     await assert.rejects(attempt);
     holding = false; // what comes now gets through, what was sent before does not
-    late.progress = "unsure";
     assert.equal(await lease.release(late, call()), false);
     proxy.heal(); // now it arrives
     await sleep(300);
@@ -143,7 +142,7 @@ describe("faults between a client and Consul", () => {
     await using a = new LockManager(consul(server.url));
     await using b = new LockManager(through(proxy));
     const lock = await a.acquire("written");
-    const [next] = await waiter(b, "written");
+    const { lock: next } = await waiter(b, "written");
     await until(async () => proxy.connections.length > 1, () => "the waiter does not listen");
     const requests = tap(proxy);
     const name = (await keys("written")).find((name) => name.includes(lock.id));
@@ -159,7 +158,7 @@ describe("faults between a client and Consul", () => {
     await using a = new LockManager(consul(server.url));
     await using b = new LockManager(through(proxy));
     const lock = await a.acquire("question");
-    const [next] = await waiter(b, "question");
+    const { lock: next } = await waiter(b, "question");
     await until(async () => proxy.connections.length > 1, () => "the waiter does not listen");
     const errors: unknown[] = [];
     b.addEventListener("error", ({ error }) => errors.push(error));
@@ -179,7 +178,7 @@ describe("faults between a client and Consul", () => {
     await using a = new LockManager(consul(server.url));
     await using b = new LockManager(through(proxy));
     const lock = await a.acquire("silence");
-    const [next] = await waiter(b, "silence");
+    const { lock: next } = await waiter(b, "silence");
     await until(async () => proxy.connections.length > 1, () => "the waiter does not listen");
     const old = new Set(proxy.connections);
     proxy.cut("down", (connection) => old.has(connection));

@@ -3,16 +3,15 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { consul } from "../../backends/consul.ts";
-import type { Claim, Lease } from "../../internal/backend.ts";
+import type { Claim, Gone, Lease } from "../../internal/backend.ts";
 import { LockManager } from "../../mod.ts";
 import { conformance } from "../conformance/mod.ts";
 import { ConsulServer } from "../servers/consul.ts";
 import { until } from "../servers/process.ts";
-import { call, claim as claimed } from "./claims.ts";
 import { Meddler, type Said } from "./meddler.ts";
-import { waiter } from "./waiter.ts";
+import { call, claim as claimed, entered, request, waiter } from "../support.ts";
 
-const claim = (key: string, wait?: boolean) => claimed(`believe/${key}`, wait);
+const claim = (key: string, wait = true) => claimed({ key: `believe/${key}`, wait });
 
 /** What others than Consul say; and Consul, when it has nothing to say. */
 const STRANGE: Said[] = [
@@ -48,12 +47,11 @@ describe("proxies before Consul", () => {
   });
 
   /** Seventy of them: more than are asked about by name. */
-  async function held(lost: () => void): Promise<[Lease, Claim[]]> {
-    const lease = await consul(meddler.url).lease({ ttl: 30_000, client: "tests", lost }, call());
+  async function held(told: () => void): Promise<[Lease, Claim[]]> {
+    const lease = await consul(meddler.url).lease({ ...request(30_000), told }, call());
     const claims = Array.from({ length: 70 }, (_, n) => claim(`k${n}`));
     await Promise.all(claims.map(async (one) => {
       assert.equal((await lease.attempt(one, call())).state, "granted");
-      one.progress = "entered";
     }));
     return [lease, claims];
   }
@@ -65,7 +63,7 @@ describe("proxies before Consul", () => {
     const [lease, claims] = await held(() => losses++);
     const [first] = claims;
     const backend = consul(meddler.url);
-    const fresh = await backend.lease({ ttl: 30_000, client: "tests", lost: () => {} }, call());
+    const fresh = await backend.lease(request(30_000), call());
     for (const said of STRANGE) {
       const what = JSON.stringify(said);
       meddler.meddling = { instead: () => said };
@@ -73,12 +71,12 @@ describe("proxies before Consul", () => {
       assert.equal(renewed.size, 0, what);
       for (
         const asked of [
-          () => lease.attempt(first!, call()),
+          () => lease.attempt(first!, entered(call())),
           () => fresh.attempt(claim("free", false), call()),
           () => backend.list("believe/", call()),
           () => backend.list("believe/k1", call()),
           () => backend.watch("believe/k1", { changed() {}, failed() {} }, call()),
-          () => backend.lease({ ttl: 30_000, client: "tests", lost() {} }, call()),
+          () => backend.lease(request(30_000), call()),
         ]
       ) {
         // A rest after a 429 or the like would be a BackendError too, and no answer either.
@@ -91,9 +89,9 @@ describe("proxies before Consul", () => {
     // A transaction that has done nothing is no release.
     meddler.meddling = { instead: () => ({ status: 200, text: '{"Results":[],"Errors":null}' }) };
     const last = claims.pop()!;
-    await assert.rejects(lease.release(last, call()), { code: "backend" });
+    await assert.rejects(lease.release(last, entered(call())), { code: "backend" });
     meddler.meddling = {};
-    assert.equal(await lease.release(last, call()), true);
+    assert.equal(await lease.release(last, entered(call())), true);
     assert.equal(losses, 0);
     const renewed = await lease.renew(claims, call());
     assert(claims.every(({ id }) => renewed.get(id)?.state === "granted"));
@@ -116,10 +114,8 @@ describe("proxies before Consul", () => {
   test("a session is gone only when Consul says so with an index", async () => {
     meddler.meddling = {};
     const lost: string[] = [];
-    const lease = await consul(meddler.url).lease(
-      { ttl: 30_000, client: "tests", lost: (why) => lost.push(why) },
-      call(),
-    );
+    const told = ({ why }: Gone) => void lost.push(why);
+    const lease = await consul(meddler.url).lease({ ...request(30_000), told }, call());
     const one = claim("gone");
     await lease.attempt(one, call());
     meddler.meddling = {
@@ -170,7 +166,7 @@ describe("proxies before Consul", () => {
         await using watch = b.watch("k");
         watch.ready.catch(() => {});
         watch.addEventListener("error", () => {});
-        const [waiting] = await waiter(b, "k");
+        const { lock: waiting } = await waiter(b, "k");
         const before = meddler.asked.length;
         const began = performance.now();
         await sleep(500);
@@ -264,7 +260,7 @@ describe("proxies before Consul", () => {
         instead: ({ path }) => path.includes("ns=") ? { status: 500, text: "no" } : undefined,
       };
       await assert.rejects(
-        backend.lease({ ttl: 10_000, client: "tests", lost() {} }, call()),
+        backend.lease(request(10_000), call()),
         /answered 500/,
       );
       await assert.rejects(backend.list("believe/", call()), /answered 500/);
@@ -277,7 +273,7 @@ describe("proxies before Consul", () => {
     }
     // Consul itself, where it is not Enterprise.
     await assert.rejects(
-      consul(server.url, { namespace: "a" }).lease({ ttl: 10_000, client: "tests", lost() {} }, call()),
+      consul(server.url, { namespace: "a" }).lease(request(10_000), call()),
       { code: "backend", retryable: false, message: /Consul Enterprise/ },
     );
   });

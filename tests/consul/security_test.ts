@@ -1,7 +1,8 @@
 /** Who talks to whom: TLS, ACLs. */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
+import net, { type AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
 import tls from "node:tls";
 import Consul from "consul";
@@ -41,11 +42,11 @@ describe("Consul with TLS", () => {
 
   test("plain HTTP where TLS is spoken, and the other way round, is named in the error", async () => {
     const { message, retryable } = await refusal(consul(`http://${HOST}:${server.tlsPort}`));
-    assert.match(message, /it speaks TLS there \(give its address as https:/);
+    assert.match(message, /it speaks TLS there \(give its address as https:\/\/, or consuls:/);
     assert.equal(retryable, false);
     assert.match(
       (await refusal(consul(`https://${HOST}:${server.port}`))).message,
-      /Does it speak plain HTTP there/,
+      /does it speak plain HTTP there.*consul:/,
     );
   });
 });
@@ -68,6 +69,31 @@ test("an impostor is told nothing, least of all the token", async () => {
   assert.doesNotMatch(`${message} ${stack}`, /secret/);
   await new Promise((resolve) => impostor.close(resolve));
   assert.equal(heard, 0);
+});
+
+/** All that an error says anywhere: as text, in properties, in what caused it. */
+function everything(error: unknown): string {
+  if (error instanceof Uint8Array) return Buffer.from(error).toString("latin1");
+  if (typeof error !== "object" || error === null) return String(error);
+  const parts = Reflect.ownKeys(error).map((key) => (error as Record<PropertyKey, unknown>)[key]);
+  return [String(error), ...parts.map(everything)].join(" ");
+}
+
+// Goes red if: the bytes that `node:http` could not read are part of the error.
+test("a reply that is no HTTP, and repeats the token, shows it in no error", async () => {
+  const parrot = net.createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (bytes) => void socket.end(`HTTP/1.1 200 OK\r\n\0: \0\r\n${bytes}`));
+  });
+  await new Promise<void>((resolve) => parrot.unref().listen(0, HOST, resolve));
+  const { port } = parrot.address() as AddressInfo;
+  const client = new Consul({ host: HOST, port });
+  for (const target of [`http://${HOST}:${port}`, client]) {
+    const error = await refusal(consul(target, { token: "secret" }));
+    assert.doesNotMatch(everything(error), /secret/);
+  }
+  client.destroy();
+  await new Promise((resolve) => parrot.close(resolve));
 });
 
 describe("Consul with ACLs", () => {

@@ -76,7 +76,7 @@ describe("what locks cost Consul", () => {
 
   test(`${MANY} held locks: one renewal a period`, async () => {
     await using proxy = await Proxy.start({ port: server.port });
-    const locks = new LockManager(through(proxy), { prefix: "many" });
+    const locks = new LockManager(through(proxy), { prefix: "many", retryFor: 60_000 });
     const held: Lock[] = [];
     while (held.length < MANY) {
       const some = Array.from({ length: 500 }, (_, n) => locks.acquire(`k${held.length + n}`));

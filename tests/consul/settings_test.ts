@@ -1,7 +1,7 @@
 /** Addresses, as they are read. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { settings } from "../../backends/consul/settings.ts";
+import { settings } from "../../backends/consul/address.ts";
 
 const ADDRESSES: [Parameters<typeof settings>[0], string][] = [
   ["http://127.0.0.1:8500", "http 127.0.0.1 8500 "],

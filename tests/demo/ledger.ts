@@ -1,4 +1,5 @@
 import { DatabaseSync } from "node:sqlite";
+import { FENCE_TABLE, sqliteFence, StaleTokenError, type SyncFence } from "../../fence.ts";
 
 /** One line of the ledger. */
 export interface Line {
@@ -12,6 +13,7 @@ export interface Line {
  */
 export class Ledger implements Disposable {
   readonly #db: DatabaseSync;
+  readonly #fence: SyncFence;
 
   constructor(path: string) {
     this.#db = new DatabaseSync(path);
@@ -19,19 +21,23 @@ export class Ledger implements Disposable {
       PRAGMA busy_timeout = 2000;
       PRAGMA journal_mode = WAL;
       CREATE TABLE IF NOT EXISTS ledger (line INTEGER PRIMARY KEY, token TEXT NOT NULL, writer TEXT NOT NULL);
+      ${FENCE_TABLE};
     `);
+    this.#fence = sqliteFence(this.#db);
   }
 
   /** Appends a line, or says with which token it was refused. */
   append(token: bigint, writer: string): { refusedBy?: bigint } {
     this.#db.exec("BEGIN IMMEDIATE");
     try {
-      const seen = this.lines().reduce((greatest, line) => line.token > greatest ? line.token : greatest, 0n);
-      if (token < seen) return { refusedBy: seen };
+      this.#fence.checkSync("ledger", token);
       this.#db.prepare("INSERT INTO ledger (token, writer) VALUES (?, ?)").run(String(token), writer);
-      return {};
-    } finally {
       this.#db.exec("COMMIT");
+      return {};
+    } catch (error) {
+      this.#db.exec("ROLLBACK");
+      if (error instanceof StaleTokenError) return { refusedBy: error.seen };
+      throw error;
     }
   }
 

@@ -1,13 +1,14 @@
 /**
  * Several processes contend for one lock on the embedded default, and write to a ledger under it. One
- * holder is killed, one is stopped for longer than its ttl and continued. At the end the ledger shows
- * whether anything went wrong; the exit status is 1 if it did.
+ * holder is killed, one is stopped for longer than its ttl and continued. Then the command line runs a command under
+ * a lock of the same file. At the end the ledger shows whether anything went wrong; the exit status is 1 if it did.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { commands } from "./commands.ts";
 import { Ledger, type Line } from "./ledger.ts";
 import { type Report, TTL } from "./report.ts";
 import { Screen } from "./screen.ts";
@@ -17,6 +18,7 @@ const GREEN = 32, YELLOW = 33, RED = 31, CYAN = 36;
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-demo-"));
 const path = join(folder, "ledger.db");
+const env = { ...process.env, HOLDFAST_DB: join(folder, "locks.db") };
 using ledger = new Ledger(path);
 
 console.log(
@@ -44,7 +46,7 @@ function start(name: string) {
   const args = "Deno" in globalThis ? ["run", "-A", "--quiet", worker] : [worker];
   const child = spawn(process.execPath, [...args, name, path], {
     stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, HOLDFAST_DB: join(folder, "locks.db") },
+    env,
   });
   let rest = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -163,7 +165,7 @@ function accounted(name: string, lines: readonly Line[]): boolean {
 }
 
 /** What must be true at the end. */
-function verdict(): boolean {
+function verdict(more: readonly [boolean, string][] = []): boolean {
   const lines = ledger.lines();
   const tokens = lines.map(({ token }) => token);
   const writers = new Map<bigint, Set<string>>();
@@ -191,6 +193,7 @@ function verdict(): boolean {
     ],
     [seen.refused === 1, "its late write was refused by the ledger"],
     [seen.lost === 1, "and its signal told it that the lock was lost"],
+    ...more,
     ...faults.map((fault): [boolean, string] => [false, fault]),
   ];
   console.log();
@@ -217,9 +220,9 @@ await pause(1_500);
 screen.say("", "all are asked to leave", CYAN);
 for (const { child } of children.values()) child.stdin.end();
 await Promise.all([...children.values()].map(({ gone }) => gone));
-clearTimeout(patience);
 screen.end();
-const good = verdict();
+const good = verdict(process.platform === "win32" ? [] : await commands(env));
+clearTimeout(patience);
 ledger[Symbol.dispose]();
 rmSync(folder, { recursive: true, force: true });
 process.exit(good ? 0 : 1);

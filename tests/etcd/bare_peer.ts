@@ -2,8 +2,15 @@
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import net, { type AddressInfo, type Server, type Socket } from "node:net";
-import { FLAG, type Frame, frame, FrameReader, settingsFrame, TYPE } from "../../backends/etcd/frames.ts";
-import { encode } from "../../backends/etcd/hpack.ts";
+import {
+  FLAG,
+  type Frame,
+  frame,
+  FrameReader,
+  settingsFrame,
+  TYPE,
+} from "../../backends/etcd/client/http2/frames.ts";
+import { encode } from "../../backends/etcd/client/http2/hpack.ts";
 import { HOST } from "../servers/process.ts";
 
 /** Answers frame by frame, once the client has said hello; with these settings. */

@@ -6,18 +6,25 @@ import net from "node:net";
 import { Duplex } from "node:stream";
 import { describe, test } from "node:test";
 import { etcd } from "../../backends/etcd.ts";
-import { EtcdClient } from "../../backends/etcd/client.ts";
-import { Exchange } from "../../backends/etcd/exchange.ts";
-import { FLAG, frame, numberFrame, SETTING, settingsFrame, TYPE } from "../../backends/etcd/frames.ts";
-import { encode } from "../../backends/etcd/hpack.ts";
-import { Session } from "../../backends/etcd/http2.ts";
-import type { RangeRequest } from "../../backends/etcd/messages.ts";
-import { Message } from "../../backends/etcd/protobuf.ts";
-import * as schema from "../../backends/etcd/schema.ts";
-import { readTarget } from "../../backends/etcd/target.ts";
+import { EtcdClient } from "../../backends/etcd/client/client.ts";
+import { Exchange } from "../../backends/etcd/client/exchange.ts";
+import {
+  FLAG,
+  frame,
+  numberFrame,
+  SETTING,
+  settingsFrame,
+  TYPE,
+} from "../../backends/etcd/client/http2/frames.ts";
+import { encode } from "../../backends/etcd/client/http2/hpack.ts";
+import { Http2Session } from "../../backends/etcd/client/http2/session.ts";
+import type { RangeRequest } from "../../backends/etcd/client/messages.ts";
+import { Message } from "../../backends/etcd/client/protobuf.ts";
+import * as schema from "../../backends/etcd/client/schema.ts";
+import { readTarget } from "../../backends/etcd/address.ts";
 import { BackendError, LockManager } from "../../mod.ts";
 import { answer, listening, scripted, wrapped } from "./bare_peer.ts";
-import { call } from "./helpers.ts";
+import { call } from "../support.ts";
 
 const HEADER = { cluster_id: "1", revision: "7", raft_term: "2" };
 const EMPTY = schema.RangeResponse.encode({ header: HEADER });
@@ -96,6 +103,9 @@ describe("not etcd's word", () => {
       (stream) => frame(TYPE.data, 0, stream, Buffer.alloc(0)),
       (stream) => frame(TYPE.headers, FLAG.endHeaders, stream, encode({ ":status": "103" })),
       () => settingsFrame([]),
+      () => Buffer.concat(Array.from({ length: 100 }, () => frame(TYPE.ping, 0, 0, Buffer.alloc(8)))),
+      (stream) => numberFrame(TYPE.window, stream, 0),
+      (stream) => numberFrame(TYPE.reset, stream + 2, 0),
       () => frame(0xbe, 0, 0, Buffer.alloc(100)),
     ];
     await Promise.all(floods.map(async (flood) => {
@@ -130,7 +140,7 @@ describe("not etcd's word", () => {
     port.close();
   });
 
-  // Goes red if: what keeps locks alive has to wait for what does not.
+  // Goes red if: what keeps locks alive has to wait for what does not, or a call waits for its turn for ever.
   test("where few streams are allowed, and all are in use, a renewal has one", async () => {
     const kept = schema.LeaseKeepAliveResponse.encode({ header: HEADER, ID: "7", TTL: "5" });
     await using at = await listening(scripted(({ type, stream, payload }, socket) => {
@@ -139,11 +149,12 @@ describe("not etcd's word", () => {
     }, [[SETTING.streams, 4]]));
     const port = new EtcdClient(readTarget(at.url));
     const others = Array.from({ length: 10 }, () => port.call("range", RANGE, call(30_000)));
-    for (const other of others) other.catch(() => {}); // nobody answers them
+    for (const other of others) other.catch(() => {}); // they are never answered
     for (let n = 0; n < 3; n++) {
       const renewed = await port.call("leaseKeepAlive", { ID: "7" }, { timeout: 30_000, urgent: true });
       assert.equal(renewed.TTL, "5");
     }
+    await assert.rejects(port.call("range", RANGE, call(50)), /had no turn/);
     port.close();
   });
 
@@ -251,12 +262,12 @@ describe("whatever bytes come", () => {
     await fc.assert(
       fc.asyncProperty(spoilt(whole), fc.integer({ min: 1, max: 60 }), async (bytes, cut) => {
         const wire = new Wire();
-        const session = new Session(wire as unknown as net.Socket, {
-          settled() {},
+        const session = new Http2Session(wire as unknown as net.Socket, {
+          greeted() {},
           leaving() {},
           failed() {},
         });
-        const exchange = new Exchange(session, encode({ ":path": "/" }), { message() {}, over() {} });
+        const exchange = new Exchange(session, { ":path": "/" }, { message() {}, over() {} });
         exchange.send(Buffer.from("asked"), true);
         for (let at = 0; at < bytes.length; at += cut) wire.emit("data", bytes.subarray(at, at + cut));
         session.destroy();

@@ -3,13 +3,15 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { etcd } from "../../backends/etcd.ts";
-import { EtcdClient } from "../../backends/etcd/client.ts";
-import { EtcdLease } from "../../backends/etcd/lease.ts";
-import { readTarget } from "../../backends/etcd/target.ts";
+import { EtcdClient } from "../../backends/etcd/client/client.ts";
+import type { EtcdQueued } from "../../backends/etcd/entries.ts";
+import { EtcdQueues } from "../../backends/etcd/queues.ts";
+import { QueueLease } from "../../backends/shared/queue_lease.ts";
+import { readTarget } from "../../backends/etcd/address.ts";
 import { LockManager } from "../../mod.ts";
 import { EtcdCluster, type EtcdServer } from "../servers/etcd.ts";
 import { until } from "../servers/process.ts";
-import { call, claim, enter, over, waiter } from "./helpers.ts";
+import { call, claim, enter, over, request, waiter } from "../support.ts";
 
 describe("faults inside an etcd cluster", () => {
   const others = (cluster: EtcdCluster, server: EtcdServer) =>
@@ -43,8 +45,11 @@ describe("faults inside an etcd cluster", () => {
       const port = new EtcdClient(readTarget(leader.url));
       const witness = new EtcdClient(readTarget(others(cluster, leader)));
       const granted = await port.call("leaseGrant", { TTL: 5 }, call());
-      const lease = new EtcdLease(port, { ttl: 5_000, client: "tests", lost() {} }, granted);
-      const held = claim(`deposed ${round}`);
+      const lease = new QueueLease<EtcdQueued>(
+        request(5_000),
+        (ears) => new EtcdQueues(port, request(5_000), granted, ears),
+      );
+      const held = claim({ key: `holdfast/deposed ${round}` });
       await enter(lease, held);
 
       leader.pause();

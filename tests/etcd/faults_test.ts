@@ -4,14 +4,14 @@ import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { etcd } from "../../backends/etcd.ts";
-import { FrameReader, settingsFrame, TYPE } from "../../backends/etcd/frames.ts";
+import { FrameReader, settingsFrame, TYPE } from "../../backends/etcd/client/http2/frames.ts";
 import { LockManager } from "../../mod.ts";
 import { EtcdServer } from "../servers/etcd.ts";
 import { HOST, run, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { script } from "../servers/script.ts";
 import { etcdctl } from "./etcdctl.ts";
-import { next, over, waiter } from "./helpers.ts";
+import { next, over, waiter } from "../support.ts";
 
 /** Bytes as a proxy shows them: "latin1" is something else to some runtimes. */
 const LETTERS = new TextDecoder("latin1").decode(Uint8Array.from({ length: 256 }, (_, byte) => byte));
@@ -163,7 +163,9 @@ describe("faults between a client and etcd", () => {
   test("compaction under a watcher and a waiter", async () => {
     await using watch = direct.watch("compacted");
     await watch.ready;
+    const locked = next(watch, "locked");
     const lock = await direct.acquire("compacted");
+    await locked; // a hold that no look has seen has no end
     const { lock: waiting } = await waiter(direct, "compacted");
     for (let n = 0; n < 20; n++) await etcdctl(server.url, "put", "other", `${n}`);
     const status = JSON.parse(await etcdctl(server.url, "get", "other", "-w", "json"));
@@ -178,7 +180,9 @@ describe("faults between a client and etcd", () => {
     await using locks = new LockManager(etcd(server.url), { ttl: 8_000 });
     await using watch = locks.watch("restart");
     await watch.ready;
+    const locked = next(watch, "locked");
     const lock = await locks.acquire("restart");
+    await locked; // a hold that no look has seen has no end
     const { lock: waiting } = await waiter(locks, "restart");
     await server.restart();
     await lock.renew();

@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { after, before, describe, test } from "node:test";
 import { etcd } from "../../backends/etcd.ts";
-import { EtcdClient } from "../../backends/etcd/client.ts";
-import { readTarget } from "../../backends/etcd/target.ts";
+import { EtcdClient } from "../../backends/etcd/client/client.ts";
+import { readTarget } from "../../backends/etcd/address.ts";
 import { LockManager } from "../../mod.ts";
 import { EtcdGrpcProxy, EtcdServer } from "../servers/etcd.ts";
 import { goLock } from "./etcdctl.ts";
-import { next, over, waiter } from "./helpers.ts";
+import { next, over, waiter } from "../support.ts";
 
 describe("through etcd grpc-proxy", () => {
   let server: EtcdServer;

@@ -3,9 +3,10 @@ import fc from "fast-check";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { describe, test } from "node:test";
-import { decode, encode } from "../../backends/etcd/hpack.ts";
+import { decode, encode } from "../../backends/etcd/client/http2/hpack.ts";
 
-const read = (hex: string): [string, string][] => [...decode(Buffer.from(hex.replaceAll(" ", ""), "hex"))];
+const read = (hex: string): [string, string][] =>
+  Object.entries(decode(Buffer.from(hex.replaceAll(" ", ""), "hex")));
 
 describe("a header block", () => {
   test("of the RFC's examples is what they say (C.2, C.3.1, C.4.1, C.6.1)", () => {
@@ -33,10 +34,10 @@ describe("a header block", () => {
     const text = fc.string({ maxLength: 400 });
     const name = fc.stringMatching(/^[a-z:-]{1,200}$/);
     fc.assert(fc.property(fc.dictionary(name, text, { noNullPrototype: true }), (fields) => {
-      assert.deepEqual(decode(encode(fields)), new Map(Object.entries(fields)));
+      assert.deepEqual({ ...decode(encode(fields)) }, fields);
     }));
     const long = "x".repeat(100_000);
-    assert.equal(decode(encode({ token: long })).get("token"), long);
+    assert.equal(decode(encode({ token: long }))["token"], long);
   });
 
   test("may begin with the word that there is no table", () => {

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import net, { type AddressInfo, type Server } from "node:net";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { Exchange } from "../../backends/etcd/exchange.ts";
+import { Exchange } from "../../backends/etcd/client/exchange.ts";
 import {
   FLAG,
   frame,
@@ -16,14 +16,14 @@ import {
   SETTING,
   settingsFrame,
   TYPE,
-} from "../../backends/etcd/frames.ts";
-import { encode } from "../../backends/etcd/hpack.ts";
-import { Session, type Stream } from "../../backends/etcd/http2.ts";
+} from "../../backends/etcd/client/http2/frames.ts";
+import { encode } from "../../backends/etcd/client/http2/hpack.ts";
+import { Http2Session, type Stream } from "../../backends/etcd/client/http2/session.ts";
 import { runtimes } from "../runner/runtimes.ts";
 import { HOST } from "../servers/process.ts";
 import { scripted } from "./bare_peer.ts";
 
-const HEAD = encode({ ":method": "POST", ":scheme": "http", ":path": "/echo", ":authority": HOST });
+const HEAD = { ":method": "POST", ":scheme": "http", ":path": "/echo", ":authority": HOST };
 
 /** A request, and what came of it. */
 class Reply {
@@ -32,11 +32,11 @@ class Reply {
   readonly stream: Stream;
   #parts: Buffer[] = [];
 
-  constructor(session: Session) {
+  constructor(session: Http2Session) {
     const { promise, resolve } = Promise.withResolvers<string>();
     this.over = promise;
     this.stream = session.open(HEAD, {
-      headers: (fields) => void Object.assign(this.fields, Object.fromEntries(fields)),
+      headers: (fields) => void Object.assign(this.fields, fields),
       data: (bytes) => void this.#parts.push(Buffer.from(bytes)),
       ended: () => resolve("ended"),
       broken: (why, unsent) => resolve(unsent ? `${why}, unsent` : why),
@@ -53,8 +53,8 @@ function connected(port: number) {
   const failures: string[] = [];
   const failed = Promise.withResolvers<string>();
   const left = Promise.withResolvers<void>();
-  const session = new Session(net.connect({ host: HOST, port, noDelay: true }), {
-    settled() {},
+  const session = new Http2Session(net.connect({ host: HOST, port, noDelay: true }), {
+    greeted() {},
     leaving: left.resolve,
     failed(why) {
       failures.push(why);
@@ -277,6 +277,31 @@ describe("with bare frames", () => {
     },
   );
 
+  // Goes red if: a first goodbye, which names no last stream yet, is taken for the only one.
+  test("a server may say goodbye twice: first that no new call is to come, then which it has begun", async () => {
+    let streams = 0;
+    const goodbye = (last: number) => {
+      const payload = Buffer.alloc(8);
+      payload.writeUInt32BE(last);
+      return frame(TYPE.goaway, 0, 0, payload);
+    };
+    using at = await withServer(scripted(({ type, flags }, socket) => {
+      if (type === TYPE.headers && ++streams === 2) {
+        socket.write(goodbye(2 ** 31 - 1));
+        socket.write(frame(TYPE.ping, 0, 0, Buffer.alloc(8)));
+      }
+      if (type !== TYPE.ping || (flags & FLAG.ack) === 0) return;
+      socket.write(goodbye(1));
+      socket.write(frame(TYPE.headers, FLAG.endHeaders | FLAG.endStream, 1, headers));
+    }));
+    const replies = [new Reply(at.session), new Reply(at.session)];
+    for (const { stream } of replies) stream.send(Buffer.alloc(0), true);
+    await at.left;
+    const all = await Promise.all(replies.map(({ over }) => over));
+    assert.deepEqual(all, ["ended", "the server is going away, unsent"]);
+    assert.deepEqual(at.failures, []);
+  });
+
   // Goes red if: answers pile up for a server that reads none of them.
   test("who asks and does not listen is left", patient, async () => {
     using at = await withServer(net.createServer((socket) => {
@@ -383,6 +408,14 @@ describe("with bare frames", () => {
           settingsFrame([]),
           frame(TYPE.headers, 0, 1, headers),
           ...Array.from({ length: 5 }, () => frame(TYPE.continuation, 0, 1, Buffer.alloc(16_384))),
+        ]),
+      ],
+      [
+        /longer than is allowed/,
+        Buffer.concat([
+          settingsFrame([]),
+          frame(TYPE.headers, 0, 1, headers),
+          ...Array.from({ length: 70_000 }, () => frame(TYPE.continuation, 0, 1, Buffer.alloc(0))),
         ]),
       ],
       [

@@ -1,19 +1,23 @@
 /** The protocol by itself, on a real server, call by call. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { EtcdClient } from "../../backends/etcd/client.ts";
-import { EtcdLease } from "../../backends/etcd/lease.ts";
-import { list } from "../../backends/etcd/list.ts";
-import type { Header, TxnRequest } from "../../backends/etcd/messages.ts";
-import type { Port } from "../../backends/etcd/port.ts";
-import { EtcdError } from "../../backends/etcd/status.ts";
-import { readTarget } from "../../backends/etcd/target.ts";
-import type { LossReason, Mode } from "../../internal/backend.ts";
+import { EtcdClient } from "../../backends/etcd/client/client.ts";
+import type { EtcdQueued } from "../../backends/etcd/entries.ts";
+import { EtcdQueues } from "../../backends/etcd/queues.ts";
+import { QueueLease } from "../../backends/shared/queue_lease.ts";
+import { list } from "../../backends/etcd/observer.ts";
+import type { Header, TxnRequest } from "../../backends/etcd/client/messages.ts";
+import type { Port } from "../../backends/etcd/client/port.ts";
+import { EtcdError } from "../../backends/etcd/client/errors.ts";
+import { readTarget } from "../../backends/etcd/address.ts";
+import type { Claim, Gone, Lease } from "../../internal/backend.ts";
 import { EtcdServer } from "../servers/etcd.ts";
 import { until } from "../servers/process.ts";
-import { call, claim, enter } from "./helpers.ts";
+import { call, claim as claimed, enter, entered, request } from "../support.ts";
 
-const shared: { mode: Mode; limit: number } = { mode: "shared", limit: Infinity };
+const claim = (key: string, options?: Partial<Claim>) => claimed({ key: `holdfast/${key}`, ...options });
+
+const shared = { limit: Infinity };
 
 describe("an etcd lease", () => {
   let server: EtcdServer;
@@ -27,12 +31,15 @@ describe("an etcd lease", () => {
     await server[Symbol.asyncDispose]();
   });
 
-  async function open(over: Port = port): Promise<{ lease: EtcdLease; lost: string[]; id: string }> {
+  async function open(over: Port = port): Promise<{ lease: Lease; lost: string[]; id: string }> {
     const lost: string[] = [];
     const granted = await port.call("leaseGrant", { TTL: 5 }, call());
-    const tell = (why: LossReason, id?: string) => lost.push(id === undefined ? why : `${why} ${id}`);
+    const told = ({ why }: Gone, id?: string) => void lost.push(id === undefined ? why : `${why} ${id}`);
     return {
-      lease: new EtcdLease(over, { ttl: 5_000, client: "tests", lost: tell }, granted),
+      lease: new QueueLease<EtcdQueued>(
+        { ...request(5_000), told },
+        (ears) => new EtcdQueues(over, request(5_000), granted, ears),
+      ),
       lost,
       id: granted.ID,
     };
@@ -105,7 +112,7 @@ describe("an etcd lease", () => {
     const outcomes = await lease.renew([holder, bystander], call());
     assert.deepEqual([...outcomes.keys()], [bystander.id]);
     assert.deepEqual(lost, [`stolen ${holder.id}`]);
-    assert.equal((await lease.attempt(holder, call())).state, "gone");
+    assert.equal((await lease.attempt(holder, entered(call()))).state, "gone");
     await lease.close(call());
     await other.close(call());
   });
@@ -136,7 +143,6 @@ describe("an etcd lease", () => {
     const { lease } = await open(slow);
     const late = claim("late");
     await assert.rejects(lease.attempt(late, call()));
-    late.progress = "unsure";
     assert.equal(await lease.release(late, call()), false);
     assert.equal((await port.call("txn", held[0]!, call())).succeeded, false);
     assert.deepEqual(await names("late"), []);
@@ -223,13 +229,13 @@ describe("an etcd lease", () => {
       const [{ lease }, { lease: other }] = [await open(slow), await open()];
       const twice = claim("copy");
       await assert.rejects(lease.attempt(twice, call()));
-      twice.progress = "unsure";
       assert.equal((await enter(lease, twice)).state, "granted");
       if (end === "release") assert.equal(await lease.release(twice, call()), true);
       else {
         const thief = claim("copy", { steal: true });
         await enter(other, thief);
-        assert.equal((await lease.attempt(twice, call())).state, "gone");
+        // By then the notice may have told: who has not been told of a place could enter anew.
+        assert.equal((await lease.attempt(twice, entered(call()))).state, "gone");
         await other.release(thief, call());
       }
       assert.equal((await port.call("txn", held[0]!, call())).succeeded, false, end);
@@ -257,7 +263,6 @@ describe("an etcd lease", () => {
       if (told === "renewal") await enter(other, first);
       const twice = claim("end");
       await assert.rejects(lease.attempt(twice, call()));
-      twice.progress = "unsure";
       assert.equal((await enter(lease, twice)).state, told === "notice" ? "granted" : "contended");
       if (told === "notice") {
         await enter(other, claim("end", { steal: true }));
@@ -377,7 +382,6 @@ describe("an etcd lease", () => {
     for (const each of [first, second]) {
       lose = true;
       await assert.rejects(lease.attempt(each, call()));
-      each.progress = "unsure";
       lose = false;
     }
     const [one, two] = [await enter(lease, first), await enter(lease, second)];
@@ -451,12 +455,26 @@ describe("an etcd lease", () => {
       const held = claim(way);
       await enter(lease, held);
       await port.call("leaseRevoke", { ID: id }, call());
-      if (way === "renew") assert.deepEqual(await lease.renew([held], call()), new Map());
-      else await assert.rejects(lease.attempt(claim(way), call()));
+      if (way === "renew") {
+        assert.deepEqual(
+          await lease.renew([held], call()),
+          new Map([[held.id, { state: "gone", why: "revoked" }]]),
+        );
+      } else assert.equal((await lease.attempt(claim(way), call())).state, "gone");
       assert.deepEqual(lost, ["revoked"]);
       assert.deepEqual(await names(way), []);
       await lease.close(call());
     }
+  });
+
+  // Goes red if: a release of a claim that was never answered leaves no word against later attempts.
+  test("an attempt that is asked for after its release does not enter", async () => {
+    const { lease } = await open();
+    const late = claim("after");
+    assert.equal(await lease.release(late, call()), false);
+    assert.deepEqual(await lease.attempt(late, call()), { state: "gone", why: "revoked" });
+    assert.deepEqual(await names("after"), []);
+    await lease.close(call());
   });
 
   test("a change between the question and the listening is not missed, though history was compacted", async () => {

@@ -4,13 +4,13 @@ import { once } from "node:events";
 import net, { type AddressInfo, type Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { etcd } from "../../backends/etcd.ts";
-import { FLAG, frame, TYPE } from "../../backends/etcd/frames.ts";
+import { FLAG, frame, TYPE } from "../../backends/etcd/client/http2/frames.ts";
 import { LockManager } from "../../mod.ts";
 import { EtcdServer } from "../servers/etcd.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { listening, scripted } from "./bare_peer.ts";
-import { next } from "./helpers.ts";
+import { next } from "../support.ts";
 
 /** An address that takes every connection, says so many bytes, and nothing more. */
 async function mute(

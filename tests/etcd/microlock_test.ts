@@ -6,7 +6,7 @@ import { etcd } from "../../backends/etcd.ts";
 import { LockLostError, LockManager, LockReleasedError } from "../../mod.ts";
 import { EtcdServer } from "../servers/etcd.ts";
 import { goLock } from "./etcdctl.ts";
-import { next } from "./helpers.ts";
+import { next } from "../support.ts";
 
 describe("coming from microlock", () => {
   let server: EtcdServer;

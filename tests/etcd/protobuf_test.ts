@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
-import { Message } from "../../backends/etcd/protobuf.ts";
+import { Message } from "../../backends/etcd/client/protobuf.ts";
 
 const Inner = new Message({ text: [1, "string"], numbers: [2, "int64", "repeated"] });
 const Outer: Message = new Message({

@@ -2,7 +2,7 @@ import type { Backend } from "../../mod.ts";
 
 /** A store, in words that another process understands. */
 export interface Address {
-  readonly backend: "sqlite" | "redis" | "redlock" | "etcd" | "zookeeper" | "consul";
+  readonly backend: "sqlite" | "redis" | "redlock" | "etcd" | "zookeeper" | "consul" | "postgres";
   /** Path, URL or connection string; several where the backend takes several. */
   readonly at: readonly string[];
   /** The name of the master, where `at` are Redis Sentinels. */
@@ -33,6 +33,8 @@ export async function open({ backend, at, sentinel }: Address): Promise<Backend>
       });
     case "consul":
       return (await import("../../backends/consul.ts")).consul(first);
+    case "postgres":
+      return (await import("../../backends/postgres.ts")).postgres(first);
   }
 }
 

@@ -147,7 +147,14 @@ export const faults: readonly Fault[] = [
     name: "store or node restarted",
     on: "restarting",
     networked: true,
-    outcome: { redis: "told late", redlock: "kept", etcd: "kept", zookeeper: "kept", consul: "kept" },
+    outcome: {
+      redis: "told late",
+      redlock: "kept",
+      etcd: "kept",
+      zookeeper: "kept",
+      consul: "kept",
+      postgres: "kept",
+    },
     async during({ ground, ttl }) {
       await ground.restart!();
       await sleep(ttl);
@@ -157,7 +164,7 @@ export const faults: readonly Fault[] = [
     name: "leader, master or node killed",
     on: "failing",
     networked: false,
-    outcome: { redis: "kept", redlock: "kept", etcd: "kept", zookeeper: "kept", consul: "kept" },
+    outcome: "kept",
     async during({ ground, ttl }) {
       await ground.failover!();
       await sleep(ttl / 2);
@@ -167,7 +174,7 @@ export const faults: readonly Fault[] = [
     name: "clock of the server or a node an hour ahead",
     on: "clocked",
     networked: true,
-    outcome: { redis: "told late", redlock: "kept", zookeeper: "kept" },
+    outcome: { redis: "told late", redlock: "kept", zookeeper: "kept", postgres: "told late" },
     async during({ ground, ttl }) {
       ground.clock!.step(3_600_000);
       await sleep(ttl);
@@ -179,7 +186,7 @@ export const faults: readonly Fault[] = [
     networked: true,
     // Not ZooKeeper: under libfaketime a Java program's timed waits last an hour longer, which they do
     // not when a machine's clock is set back.
-    outcome: { redis: "kept", redlock: "kept" },
+    outcome: { redis: "kept", redlock: "kept", postgres: "kept" },
     async during({ ground, ttl }) {
       ground.clock!.step(-3_600_000);
       await sleep(2 * ttl);

@@ -5,6 +5,7 @@ import { admit } from "../redlock/nodes.ts";
 import { ConsulCluster, ConsulServer } from "../servers/consul.ts";
 import { ServerClock } from "../servers/clock.ts";
 import { EtcdCluster, EtcdServer } from "../servers/etcd.ts";
+import { PostgresPair, PostgresServer } from "../servers/postgres.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { RedisSentinels, RedisServer } from "../servers/redis.ts";
 import { ZooKeeperEnsemble, ZooKeeperServer } from "../servers/zookeeper.ts";
@@ -140,6 +141,31 @@ export const stores: readonly Store[] = [
       };
     },
   },
+  {
+    name: "postgres",
+    ttl: 1_500,
+    lag: 1_500,
+    // Nothing ends this one before its time.
+    shared: async () =>
+      oneServer("postgres", await PostgresServer.start({ args: ["-c", "fsync=off"] }), postgresUrl),
+    restarting: async () => oneServer("postgres", await PostgresServer.start(), postgresUrl),
+    async failing() {
+      const pair = await PostgresPair.start({ synchronous: true });
+      return {
+        address: { backend: "postgres", at: [postgresUrl(pair.primary.port, pair.replica.port)] },
+        async failover() {
+          await pair.primary.kill();
+          await pair.promote();
+        },
+        [Symbol.asyncDispose]: () => pair[Symbol.asyncDispose](),
+      };
+    },
+    async clocked() {
+      const clock = await ServerClock.create();
+      const server = await PostgresServer.start({ env: clock.env });
+      return { ...oneServer("postgres", server, postgresUrl), clock };
+    },
+  },
 ];
 
 /** A single server as the launchers of `tests/servers` make it. */
@@ -219,6 +245,10 @@ async function redisSentinels(): Promise<Ground> {
 
 function redisUrl(port: number): string {
   return `redis://${HOST}:${port}`;
+}
+
+function postgresUrl(...ports: number[]): string {
+  return `postgres://postgres@${ports.map(hostAndPort).join()}/postgres`;
 }
 
 function httpUrl(port: number): string {

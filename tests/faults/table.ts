@@ -12,7 +12,7 @@ What happens to a lock when things go wrong: a real store behind a proxy, a hold
 - **kept**: the holder held all along, its release was confirmed, and only then the next got the lock.
 - **told late**: the store forgot the lock, or was made to; the holder is told at its next renewal. This is what the store's documentation does not promise, and what the fencing token is for.
 
-The letter is the runtime of the holder: Deno, Bun or Node. Of Redlock's three nodes one is restarted, killed, or has its clock stepped.
+The letter is the runtime of the holder: Deno, Bun or Node. Of Redlock's three nodes one is restarted, killed, or has its clock stepped. When Postgres's primary is killed, its synchronous replica is promoted.
 
 An empty cell cannot be tried: between SQLite and its file there is no network; etcd and Consul, being Go programs, have no clock that could be stepped apart from the machine's; and a Java program under a stepped clock waits in ways in which it does not when a machine's clock is set back.
 `;

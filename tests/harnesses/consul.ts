@@ -1,5 +1,5 @@
 import { consul } from "../../backends/consul.ts";
-import { parse, queueOf } from "../../backends/consul/names.ts";
+import { parse, treeOf } from "../../backends/consul/names.ts";
 import { holders } from "../../internal/queue.ts";
 import type { Harness } from "../conformance/mod.ts";
 import { ConsulCluster, ConsulServer } from "../servers/consul.ts";
@@ -39,7 +39,7 @@ function over(name: string, server: ConsulServer, url: () => string): Harness {
 
 /** Deletes the keys of the holders, as an operator would with `consul kv delete`. */
 async function revoke(server: ConsulServer, key: string): Promise<void> {
-  const path = `kv/${queueOf("", key)}?recurse&consistent`;
+  const path = `kv/${treeOf("", key)}?recurse&consistent`;
   const queue = await server.api("GET", path) as { Key: string; CreateIndex: number }[];
   queue.sort((a, b) => a.CreateIndex - b.CreateIndex);
   const held = holders(queue.map(({ Key }) => parse("", Key)!));

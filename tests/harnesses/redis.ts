@@ -1,6 +1,7 @@
 import { redis, type RedisTarget } from "../../backends/redis.ts";
 import type { Backend } from "../../internal/backend.ts";
 import type { Harness } from "../conformance/mod.ts";
+import { CALL, claim, ENTERED, request } from "../support.ts";
 import { RedisCluster, RedisSentinels, RedisServer } from "../servers/redis.ts";
 import { partition } from "./partition.ts";
 
@@ -40,20 +41,9 @@ export function over(name: string, target: RedisTarget): Harness {
 
 /** An operator removes who holds. (Deleting the fields by hand would not call the next in line.) */
 export async function revoke(backend: Backend, key: string): Promise<void> {
-  const call = { signal: new AbortController().signal, timeout: 10_000 };
   await using operator = backend;
-  const lease = await operator.lease({ ttl: 10_000, client: "operator", lost: () => {} }, call);
-  const claim = {
-    mode: "exclusive",
-    limit: 1,
-    ttl: 10_000,
-    metadata: undefined,
-    client: "operator",
-    steal: false,
-    wait: false,
-    progress: "entered",
-  } as const;
-  for (const { id, held } of await operator.list(key, call)) {
-    if (held) await lease.release({ ...claim, id, key }, call);
+  const lease = await operator.lease(request(), CALL);
+  for (const { id, held } of await operator.list(key, CALL)) {
+    if (held) await lease.release(claim({ id, key }), ENTERED);
   }
 }

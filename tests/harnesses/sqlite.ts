@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sqlite } from "../../backends/sqlite.ts";
-import { openDatabase, type Result } from "../../backends/sqlite/database.ts";
+import { openDatabase, type Result } from "../../backends/sqlite/client/database.ts";
 import { holders } from "../../internal/queue.ts";
 import type { Harness } from "../conformance/mod.ts";
 

@@ -3,6 +3,7 @@ import { readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { Redis } from "ioredis";
+import pg from "pg";
 import type { Address } from "../faults/address.ts";
 
 /** What is still in the store after everybody has left, in words; empty if nothing is. */
@@ -19,6 +20,8 @@ export async function remains({ backend, at }: Address): Promise<string[]> {
       return await inZooKeeper(at[0]!);
     case "consul":
       return await inConsul(at[0]!);
+    case "postgres":
+      return await inPostgres(at[0]!);
   }
 }
 
@@ -92,4 +95,24 @@ async function inConsul(url: string): Promise<string[]> {
   };
   const [keys, sessions] = [await get("kv/?keys"), await get("session/list")];
   return [...keys.map((key) => `key ${key}`), ...sessions.map(() => "a session")];
+}
+
+/** The last token of a key stays for a while, and word of a theft or a withdrawal for a ttl: nothing else. */
+async function inPostgres(connectionString: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  const counted: Record<string, string> = {
+    claims: "holdfast.claims WHERE place > 0 OR id IS NOT NULL OR crowd OR watched",
+    watchers: "holdfast.watchers",
+    "words that stay": "holdfast.gone WHERE until > 1000000 * (extract(epoch FROM clock_timestamp()) + 10)",
+    connections: "pg_stat_activity WHERE application_name = 'holdfast'",
+    "advisory locks": "pg_locks WHERE locktype = 'advisory'",
+  };
+  const left: string[] = [];
+  for (const [what, where] of Object.entries(counted)) {
+    const { rows: [{ count }] } = await client.query(`SELECT count(*) FROM ${where}`);
+    if (count !== "0") left.push(`${count} ${what}`);
+  }
+  await client.end();
+  return left;
 }

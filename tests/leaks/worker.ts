@@ -52,6 +52,9 @@ async function main(): Promise<Usage> {
       giveUp.abort();
       await aborted;
     });
+    // Where only who waits or watches hears of a theft at once, the victim does.
+    await using watch = locks.watch("watched");
+    await watch.ready;
     for (let theft = 0; theft < cycles / 200; theft++) {
       await using victim = await locks.acquire("stolen");
       const { signal } = victim;
@@ -59,8 +62,6 @@ async function main(): Promise<Usage> {
       await using _thief = await rivals.acquire("stolen", { steal: true });
       await lost;
     }
-    await using watch = rivals.watch("watched");
-    await watch.ready;
   };
   await use(cycles / 5);
   const before = await heap();

@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { redis } from "../../backends/redis.ts";
-import { type Destination, destination, place, type RedisAddress } from "../../backends/redis/address.ts";
+import {
+  type Destination,
+  destination,
+  place,
+  type RedisAddress,
+} from "../../backends/redis/client/destination.ts";
 import { redlock } from "../../backends/redlock.ts";
 import { shown } from "./refusal.ts";
 
@@ -102,6 +107,9 @@ test("URLs that are refused", () => {
     ["redis://:#pa55@h", /escaped/],
     ["redis://h#pa55", /escaped/],
     ["redis://h/#", /escaped/],
+    // What is written for several hosts.
+    ["redis://u:pa55@a,u:pa55@b", /stand once/],
+    ["redis://a,u:pa55@b", /stand once/],
     // Parameters.
     ["redis://h?password=pa55", /parameter "password"/],
     ["redis://h?ssl_cert_reqs=none", /parameter "ssl_cert_reqs".*db, family, protocol, tls are known/],

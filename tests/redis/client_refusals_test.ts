@@ -11,7 +11,7 @@ import { createClient as createClient3 } from "redis-3";
 import { createClient as createClient4 } from "redis-4";
 import { createClient as createClient5, createSentinel } from "redis-5";
 import { redis, type RedisTarget } from "../../backends/redis.ts";
-import { clientKind } from "../../backends/redis/client_kind.ts";
+import { clientKind } from "../../backends/redis/client/kind.ts";
 import { BackendError, LockManager } from "../../mod.ts";
 import { RedisSentinels } from "../servers/redis.ts";
 

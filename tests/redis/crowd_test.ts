@@ -8,7 +8,7 @@ import { holders } from "../../internal/queue.ts";
 import { LockManager } from "../../mod.ts";
 import { RedisServer } from "../servers/redis.ts";
 import { Random } from "../simulation/random.ts";
-import { CALL, claim, entered, open } from "./lab.ts";
+import { CALL, claim, entered, open } from "../support.ts";
 
 const SLOW = { timeout: 120_000 };
 const server = await RedisServer.start();
@@ -37,7 +37,6 @@ test("whoever comes and goes: the queue is what the rule makes of it", SLOW, asy
         const one = claim({
           key,
           limit,
-          mode,
           steal,
           wait: dice !== 4,
           metadata: dice % 2 ? `{"n":${step}}` : undefined,
@@ -50,9 +49,9 @@ test("whoever comes and goes: the queue is what the rule makes of it", SLOW, asy
         if (!holds && !one.wait) queue.pop();
       } else if (dice < 8) {
         const [one] = queue.splice(below(queue.length), 1) as [Claim];
-        assert.equal(await lease.release(entered(one), PATIENT), true);
+        assert.equal(await lease.release(one, entered(PATIENT)), true);
       } else {
-        const outcomes = await lease.renew(queue.map(entered), PATIENT);
+        const outcomes = await lease.renew(queue, PATIENT);
         const states = queue.map(({ id }) => outcomes.get(id)?.state);
         assert.deepEqual(states, queue.map((_, n) => n < holders(queue) ? "granted" : "contended"));
       }
@@ -63,7 +62,7 @@ test("whoever comes and goes: the queue is what the rule makes of it", SLOW, asy
         `seed ${seed}, step ${step}`,
       );
     }
-    for (const one of queue) await lease.release(entered(one), PATIENT);
+    for (const one of queue) await lease.release(one, entered(PATIENT));
   }
 });
 
@@ -72,23 +71,23 @@ test("everybody who has expired at once makes room at once, however many", SLOW,
   const { lease: brief } = await open(backend, 1_000);
   const { lease } = await open(backend, 60_000);
   const key = "holdfast/expired";
-  const dead = Array.from({ length: 300 }, () => claim({ key, mode: "shared", limit: Infinity }));
+  const dead = Array.from({ length: 300 }, () => claim({ key, limit: Infinity }));
   await Promise.all(dead.map((one) => brief.attempt(one, PATIENT)));
   const waiting = Array.from({ length: 300 }, () => claim({ key }));
   await Promise.all(waiting.map((one) => brief.attempt(one, PATIENT)));
   const two = Array.from({ length: 2 }, () => claim({ key: "holdfast/two" }));
   await Promise.all(two.map((one) => brief.attempt(one, PATIENT)));
-  let reader = claim({ key, mode: "shared", limit: Infinity, wait: false });
+  let reader = claim({ key, limit: Infinity, wait: false });
   assert.equal((await lease.attempt(reader, PATIENT)).state, "contended");
   await sleep(1_100);
   reader = claim({ ...reader, id: crypto.randomUUID() });
-  const outcomes = [...(await brief.renew(two.map(entered), PATIENT)).values()];
+  const outcomes = [...(await brief.renew(two, PATIENT)).values()];
   assert.deepEqual(outcomes, Array(2).fill({ state: "gone", why: "expired" }));
   // One try is enough, although one script does not take out so many.
   assert.equal((await lease.attempt(reader, PATIENT)).state, "granted");
   assert.deepEqual((await backend.list(key, PATIENT)).map(({ id }) => id), [reader.id]);
   assert.deepEqual(
-    [...(await brief.renew(dead.slice(0, 2).map(entered), PATIENT)).values()].map(({ state }) => state),
+    [...(await brief.renew(dead.slice(0, 2), PATIENT)).values()].map(({ state }) => state),
     ["gone", "gone"],
   );
 });
@@ -97,15 +96,15 @@ test("a thief robs everybody in one step, and they hear of it, however many", SL
   await using backend = redis(server.url);
   const { lease, lost } = await open(backend, 60_000);
   const key = "holdfast/robbed";
-  const held = Array.from({ length: 150 }, () => claim({ key, mode: "shared", limit: Infinity }));
+  const held = Array.from({ length: 150 }, () => claim({ key, limit: Infinity }));
   const waiting = Array.from({ length: 150 }, () => claim({ key }));
   for (const one of [...held, ...waiting]) await lease.attempt(one, PATIENT);
-  const calls = waiting.toSpliced(148, 1).map((one) => lease.changed(entered(one), CALL));
+  const calls = waiting.toSpliced(148, 1).map((one) => lease.changed(one, CALL));
   const thief = claim({ key, steal: true });
   const [granted, after, robbed] = await Promise.all([
     lease.attempt(thief, PATIENT),
     lease.attempt(claim({ key, client: "after" }), PATIENT),
-    lease.attempt(entered(waiting[148]!), PATIENT), // who is still there, since it is too many for one script
+    lease.attempt(waiting[148]!, entered(PATIENT)), // who is still there, since it is too many for one script
   ]);
   assert.deepEqual([granted.state, after.state], ["granted", "contended"]);
   assert.deepEqual(robbed, { state: "gone", why: "stolen" });
@@ -113,10 +112,10 @@ test("a thief robs everybody in one step, and they hear of it, however many", SL
   while (lost.length < held.length) await sleep(10);
   assert.deepEqual(new Set(lost.map(([, id]) => id)), new Set(held.map(({ id }) => id)));
   // Neither by asking nor by a copy that was under way do they come back.
-  for (const one of [entered(held[149]!), { ...waiting[0]!, progress: "unsure" } as const]) {
-    assert.deepEqual(await lease.attempt(one, PATIENT), { state: "gone", why: "stolen" });
+  for (const [one, call] of [[held[149]!, entered(PATIENT)], [waiting[0]!, PATIENT]] as const) {
+    assert.deepEqual(await lease.attempt(one, call), { state: "gone", why: "stolen" });
   }
-  assert.equal(await lease.release(entered(waiting[149]!), PATIENT), false);
+  assert.equal(await lease.release(waiting[149]!, entered(PATIENT)), false);
   assert.deepEqual((await backend.list(key, PATIENT)).map(({ id, held }) => held || id).length, 2);
 });
 
@@ -152,7 +151,7 @@ test("a lock that passes between two is seen to, and not given to somebody dead"
   assert.equal(seen, before + 1, "who watches is told of the hand-over");
   await brief.attempt(dead, PATIENT);
   let news: unknown;
-  void brief.changed(entered(dead), CALL).then((said) => news = said);
+  void brief.changed(dead, CALL).then((said) => news = said);
   await sleep(600);
   assert.equal(await lease.release(second, PATIENT), true);
   assert.equal((await lease.attempt(claim({ key }), PATIENT)).state, "granted");
@@ -184,7 +183,7 @@ test("what another program keeps under a key is left alone", async () => {
     await server.cli(command!, `holdfast/${key}`, ...args);
     const before = await server.cli("dump", `holdfast/${key}`);
     for (
-      const options of [{}, { wait: false }, { mode: "shared", limit: Infinity }, { steal: true }] as const
+      const options of [{}, { wait: false }, { limit: Infinity }, { steal: true }] as const
     ) {
       const one = claim({ key: `holdfast/foreign${n}`, ...options });
       await assert.rejects(lease.attempt(one, PATIENT), {
@@ -207,7 +206,7 @@ test("the first in line is told when the time of who holds is up, and nobody els
     const told = await lease.attempt(first, PATIENT);
     assert.ok(told.state === "contended" && told.recheck! > 0 && told.recheck! <= 2_000);
     assert.deepEqual(await lease.attempt(second, PATIENT), { state: "contended", recheck: 5_000 });
-    const again = await lease.renew([entered(first), entered(second)], PATIENT);
+    const again = await lease.renew([first, second], PATIENT);
     const [one, two] = [first, second].map(({ id }) => (again.get(id) as { recheck: number }).recheck);
     assert.ok(one! <= 2_000 && two === 5_000);
   }
@@ -219,12 +218,12 @@ test("readers whom a writer has kept out are let in together, however many", SLO
   const key = "holdfast/readers";
   const writer = claim({ key });
   await lease.attempt(writer, PATIENT);
-  const readers = Array.from({ length: 500 }, () => claim({ key, mode: "shared", limit: Infinity }));
+  const readers = Array.from({ length: 500 }, () => claim({ key, limit: Infinity }));
   await Promise.all(readers.map((one) => lease.attempt(one, PATIENT)));
   const next = claim({ key });
   await lease.attempt(next, PATIENT);
-  const called = readers.map((one) => lease.changed(entered(one), CALL));
-  assert.equal(await lease.release(entered(writer), PATIENT), true);
+  const called = readers.map((one) => lease.changed(one, CALL));
+  assert.equal(await lease.release(writer, entered(PATIENT)), true);
   assert.ok((await Promise.all(called)).every((news) => news?.state === "granted"));
   const queue = await backend.list(key, PATIENT);
   assert.deepEqual(queue.map(({ id, held }) => [id, held]), [...readers.map(({ id }) => [id, true]), [
@@ -241,7 +240,7 @@ test(
     const { lease } = await open(backend, 60_000);
     const kinds = {
       exclusive: { mode: "exclusive", limit: 1 },
-      readers: { mode: "shared", limit: Infinity },
+      readers: { limit: Infinity },
       permits: { mode: "exclusive", limit: 5_000 },
     } as const;
     for (const [name, kind] of Object.entries(kinds)) {
@@ -252,8 +251,8 @@ test(
         const one = claim({ key, ...kind });
         await lease.attempt(one, PATIENT);
         await lease.attempt(claim({ key, wait: false }), PATIENT);
-        await lease.renew([entered(one)], PATIENT);
-        await lease.release(entered(one), PATIENT);
+        await lease.renew([one], PATIENT);
+        await lease.release(one, entered(PATIENT));
         const stats = await server.cli("info", "commandstats");
         return [...stats.matchAll(/cmdstat_(?!info|config)(\S+?):calls=(\d+)/g)].map(([, command, calls]) =>
           `${command} ${calls}`

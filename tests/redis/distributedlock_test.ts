@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { redis } from "../../backends/redis.ts";
 import { LockManager } from "../../mod.ts";
 import { RedisSentinels, RedisServer } from "../servers/redis.ts";
-import { next } from "./lab.ts";
+import { next } from "../support.ts";
 
 const SLOW = { timeout: 60_000 };
 

@@ -7,7 +7,7 @@ import { redis } from "../../backends/redis.ts";
 import { LockManager, type Logger } from "../../mod.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { RedisServer } from "../servers/redis.ts";
-import { next } from "./lab.ts";
+import { next } from "../support.ts";
 
 const SLOW = { timeout: 60_000 };
 

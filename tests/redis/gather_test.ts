@@ -6,7 +6,7 @@ import { Redis } from "ioredis";
 import { redis } from "../../backends/redis.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { RedisServer } from "../servers/redis.ts";
-import { CALL, claim, entered, open } from "./lab.ts";
+import { CALL, claim, ENTERED, open } from "../support.ts";
 
 /** Calls of scripts since the last reset. */
 async function scripts(server: RedisServer): Promise<number> {
@@ -27,7 +27,7 @@ test("64 locks on free keys are taken in two calls, and given back in two", asyn
     const outcomes = await Promise.all(all.map((one) => lease.attempt(one, CALL)));
     assert.ok(outcomes.every(({ state }) => state === "granted"));
     return async () => {
-      const released = await Promise.all(all.map((one) => lease.release(entered(one), CALL)));
+      const released = await Promise.all(all.map((one) => lease.release(one, ENTERED)));
       assert.ok(released.every(Boolean));
     };
   };
@@ -61,7 +61,7 @@ test("each gets its own answer: granted, contended, refused, with its metadata, 
   assert.deepEqual((await backend.list("holdfast/twice", CALL)).map(({ id }) => id), [first.id, second.id]);
   assert.deepEqual((await backend.list("holdfast/held", CALL)).map(({ id }) => id), [held.id, waiter.id]);
   // The successor is called although the releases leave together.
-  const called = lease.changed(entered(waiter), CALL);
+  const called = lease.changed(waiter, CALL);
   const released = await Promise.all([noted, first, held, claim()].map((one) => lease.release(one, CALL)));
   assert.deepEqual(released, [true, true, true, false]);
   assert.equal((await called as { state: string }).state, "granted");
@@ -111,7 +111,6 @@ test("a lost reply leaves each of them unknown, and the repeat finds all in thei
   assert.ok(outcomes.every(({ status }) => status === "rejected"));
   const before = await backend.list("holdfast/", CALL);
   assert.equal(before.length, 3);
-  for (const one of all) one.progress = "unsure";
   const repeated = await Promise.all(all.map((one) => lease.attempt(one, CALL)));
   assert.ok(repeated.every(({ state }) => state === "granted"));
   const tokens = before.map(({ token }) => token).sort();

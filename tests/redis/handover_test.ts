@@ -5,9 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { redis } from "../../backends/redis.ts";
 import type { Claim } from "../../internal/backend.ts";
 import { RedisServer } from "../servers/redis.ts";
-import { CALL, claim, entered, open } from "./lab.ts";
-
-const SHARED: Partial<Claim> = { mode: "shared", limit: Infinity };
+import { CALL, claim, ENTERED, open, SHARED } from "../support.ts";
 
 /** Two claims in a queue, by processes of their own; what the second is told once the first has left. */
 async function pass(first: Partial<Claim>, second: Partial<Claim>, ttls = [10_000, 10_000], wait = 0) {
@@ -17,10 +15,10 @@ async function pass(first: Partial<Claim>, second: Partial<Claim>, ttls = [10_00
   const [one, other] = [claim(first), claim(second)];
   await a.lease.attempt(one, CALL);
   const before = await b.lease.attempt(other, CALL);
-  const told = b.lease.changed(entered(other), CALL);
+  const told = b.lease.changed(other, CALL);
   const news = Promise.race([told, sleep(wait + 200, undefined)]);
   await sleep(wait);
-  const released = await a.lease.release(entered(one), CALL);
+  const released = await a.lease.release(one, ENTERED);
   const outcome = await news;
   const left = await theirs.list("holdfast/k", CALL);
   await Promise.all([mine, theirs, server].map((each) => each[Symbol.asyncDispose]()));
@@ -69,8 +67,8 @@ test("a waiter that leaves changes nothing for who holds", async () => {
   const [holder, waiter] = [claim(), claim()];
   await lease.attempt(holder, CALL);
   await lease.attempt(waiter, CALL);
-  assert.equal(await lease.release(entered(waiter), CALL), true);
-  const news = await Promise.race([lease.changed(entered(holder), CALL), sleep(200, "nothing")]);
+  assert.equal(await lease.release(waiter, ENTERED), true);
+  const news = await Promise.race([lease.changed(holder, CALL), sleep(200, "nothing")]);
   assert.equal(news, "nothing");
   assert.deepEqual((await backend.list("holdfast/k", CALL)).map(({ id, held }) => [id, held]), [[
     holder.id,

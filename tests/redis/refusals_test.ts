@@ -4,11 +4,12 @@ import { test } from "node:test";
 import { Cluster, Redis } from "ioredis";
 import { redis, type RedisServerOptions, type RedisTarget } from "../../backends/redis.ts";
 import { redlock } from "../../backends/redlock.ts";
-import { redisError } from "../../backends/redis/errors.ts";
+import { redisError } from "../../backends/redis/client/errors.ts";
 import type { QuorumError } from "../../internal/errors.ts";
 import { LockManager } from "../../mod.ts";
 import { until } from "../servers/process.ts";
 import { RedisCluster, RedisSentinels, RedisServer } from "../servers/redis.ts";
+import { next } from "../support.ts";
 import { refusal, refused, shown } from "./refusal.ts";
 
 const SLOW = { timeout: 60_000 };
@@ -235,7 +236,7 @@ test("a watch that the server refuses ends with the reason", async () => {
     redis({ host: server.host, port: server.port, username: "app", password: SECRET }),
   );
   await using watch = locks.watch("k");
-  const error = new Promise<Event>((resolve) => watch.addEventListener("error", resolve, { once: true }));
+  const error = next(watch, "error");
   await assert.rejects(watch.ready, /NOPERM/);
   await error;
 });

@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { redis, type RedisTarget } from "../../backends/redis.ts";
-import { openServer } from "../../backends/redis/server_link.ts";
+import { openServer } from "../../backends/redis/client/server_link.ts";
 import { LockManager } from "../../mod.ts";
 import { HOST, until } from "../servers/process.ts";
 import { RedisSentinels, type RedisServer } from "../servers/redis.ts";

@@ -5,7 +5,7 @@ import { redis } from "../../backends/redis.ts";
 import type { LockedEvent } from "../../internal/events.ts";
 import { LockManager } from "../../mod.ts";
 import { RedisCluster, type RedisServer } from "../servers/redis.ts";
-import { next } from "./lab.ts";
+import { next, waiter } from "../support.ts";
 
 const cluster = await RedisCluster.start();
 after(() => cluster[Symbol.asyncDispose]());
@@ -57,12 +57,13 @@ for (const version of ["redis", "redis-5", "redis-4"]) {
     const client = createCluster({ rootNodes: [{ url: cluster.url }] });
     client.on("error", () => {});
     await client.connect();
-    {
+    try {
       await using a = open();
       await using b = new LockManager(redis(client));
       await moves(a, b, `moving by ${version}`);
+    } finally {
+      await (client.destroy ? client.destroy() : client.disconnect());
     }
-    await (client.destroy ? client.destroy() : client.disconnect());
   });
 }
 
@@ -70,9 +71,10 @@ for (const version of ["redis", "redis-5", "redis-4"]) {
 async function moves(a: LockManager, b: LockManager, key: string): Promise<void> {
   await using watch = b.watch(key);
   await watch.ready;
+  const locked = next(watch, "locked");
   const lock = await a.acquire(key);
-  const waiting = b.acquire(key);
-  while ((await a.inspect(key))!.waiters.length === 0);
+  await locked; // a hold that no look has seen has no end
+  const { lock: waiting } = await waiter(b, key);
   const failed = next(watch, "error");
   await move(`holdfast/{${encodeURIComponent(key)}}`);
   await failed; // the old node no longer says anything

@@ -3,16 +3,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { redis } from "../../backends/redis.ts";
-import { Connection } from "../../backends/redis/connection.ts";
-import { type RedisTarget, route } from "../../backends/redis/route.ts";
-import { script } from "../../backends/redis/script.ts";
+import { Connection } from "../../backends/redis/client/connection.ts";
+import { type RedisTarget, route } from "../../backends/redis/address.ts";
+import { script } from "../../backends/redis/client/script.ts";
 import { redlock } from "../../backends/redlock.ts";
 import { LockManager } from "../../mod.ts";
 import { Nodes } from "../redlock/nodes.ts";
 import { until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { RedisCluster, RedisServer } from "../servers/redis.ts";
-import { CALL, next } from "./lab.ts";
+import { CALL, next } from "../support.ts";
 
 const patient = { timeout: 60_000 };
 

@@ -4,7 +4,7 @@ import process from "node:process";
 import { ROOT } from "./packages.ts";
 
 /** Every store that has a folder of tests of its own. */
-const STORES = ["memory", "sqlite", "redis", "redlock", "etcd", "zookeeper", "consul"];
+const STORES = ["memory", "sqlite", "redis", "redlock", "etcd", "zookeeper", "consul", "postgres"];
 
 /**
  * What takes longest, the longest first: it goes first, so that a run does not end with waiting for one file.
@@ -14,13 +14,16 @@ const LONG = [
   "faults/faults",
   "leaks",
   "zookeeper/faults",
+  "postgres/server",
+  "postgres/faults",
   "zookeeper/costs",
-  "sqlite/replaced",
-  "redlock/votes",
+  "sqlite/believing",
+  "redlock/cluster",
+  "examples/together",
   "consul/session",
   "oldest",
-  "zookeeper/ensemble",
-  "sqlite/surroundings",
+  "zookeeper/cluster",
+  "sqlite/security",
   "redis/failover",
   "simulation",
   "etcd/scale",

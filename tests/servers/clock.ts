@@ -1,9 +1,14 @@
-/** A clock that a server runs under and a test can step: libfaketime, for Redis and ZooKeeper (not for Go programs). */
+/**
+ * A clock that a server runs under and a test can step: libfaketime, for Redis, ZooKeeper and Postgres (not for
+ * Go programs).
+ */
 
-import { renameSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { alive } from "./children.ts";
 import { binary } from "./install.ts";
 import { dataFolder } from "./reaper.ts";
+import { handOver } from "./user.ts";
 
 /** Give its `env` to a launcher. */
 export class ServerClock {
@@ -25,7 +30,10 @@ export class ServerClock {
 
   /** A clock that is right until it is stepped. */
   static async create(): Promise<ServerClock> {
-    const clock = new ServerClock(await binary("libfaketime.so.1"), join(dataFolder("clock"), "offset"));
+    sweep();
+    const folder = dataFolder("clock");
+    handOver(folder);
+    const clock = new ServerClock(await binary("libfaketime.so.1"), join(folder, "offset"));
     clock.step(0);
     return clock;
   }
@@ -42,5 +50,22 @@ export class ServerClock {
     // In one step: the server reads the file whenever it looks at the clock.
     writeFileSync(`${this.#file}.new`, `${sign}${Math.abs(this.#offset) / 1_000}`);
     renameSync(`${this.#file}.new`, this.#file);
+  }
+}
+
+/**
+ * Removes what libfaketime shared with the children of processes that were killed: a process of another user
+ * that gets the same process id could not start.
+ */
+function sweep(): void {
+  const folder = "/dev/shm";
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const [, pid] = /^(?:sem\.faketime_sem|faketime_shm)_(\d+)$/.exec(name) ?? [];
+    if (!pid || alive(Number(pid))) continue;
+    try {
+      rmSync(join(folder, name), { force: true });
+    } catch {
+      // another user's
+    }
   }
 }

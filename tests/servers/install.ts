@@ -10,6 +10,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -50,7 +51,11 @@ const SOURCES: Record<string, Source> = {
     files: ["/usr/share/java/curator-recipes.jar"],
   },
   "consul": { debian: "consul", brew: "consul", release: "bullseye" },
+  "postgres": { debian: "postgresql", brew: "postgresql" },
+  "pgbouncer": { debian: "pgbouncer", brew: "pgbouncer" },
   "chromium": { debian: "chromium", brew: "chromium" },
+  "promtool": { debian: "prometheus", brew: "prometheus" },
+  "tini": { debian: "tini", brew: "tini" },
   "openssl": { debian: "openssl", brew: "openssl" },
   "libfaketime.so.1": {
     debian: "libfaketime",
@@ -61,11 +66,13 @@ const SOURCES: Record<string, Source> = {
 
 /** What each store's tests need, for installing it all at once. */
 export const NEEDS: Readonly<Record<string, readonly string[]>> = {
-  memory: process.platform === "linux" ? ["chromium"] : [], // browsers have no other store
+  // Browsers have no other store, and telemetry needs none.
+  memory: process.platform === "linux" ? ["chromium", "promtool"] : [],
   redis: ["redis-server", "redis-sentinel", "redis-cli", "openssl", "libfaketime.so.1"],
   etcd: ["etcd", "etcdctl", "openssl", "libfaketime.so.1"],
   zookeeper: ["java", "javac", "zookeeper.jar", "curator-recipes.jar", "libfaketime.so.1"],
   consul: ["consul", "openssl", "libfaketime.so.1"],
+  postgres: ["postgres", "pgbouncer", "openssl", "libfaketime.so.1"],
 };
 
 /** The path of a program or file, installed if need be. */
@@ -119,7 +126,8 @@ function find(name: string): string | undefined {
 
 function which(name: string): string | undefined {
   const folders = (process.env.PATH ?? "").split(delimiter);
-  for (const folder of [...folders, "/usr/sbin", "/sbin", join(cacheFolder(), "usr/bin")]) {
+  folders.push("/usr/sbin", "/sbin", join(cacheFolder(), "usr/bin"), ...postgresFolders());
+  for (const folder of folders) {
     const path = join(folder || ".", name);
     try {
       accessSync(path, constants.X_OK);
@@ -128,6 +136,13 @@ function which(name: string): string | undefined {
       // not here
     }
   }
+}
+
+/** Debian keeps a folder for each version, none of them on the PATH; the newest comes first. */
+function postgresFolders(): string[] {
+  const all = "/usr/lib/postgresql";
+  const versions = existsSync(all) ? readdirSync(all) : [];
+  return versions.sort((a, b) => Number(b) - Number(a)).map((version) => join(all, version, "bin"));
 }
 
 function unavailable(...names: string[]): never {

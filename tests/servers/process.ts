@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { alive, childrenOf, signalAll } from "./children.ts";
 import { adopt } from "./reaper.ts";
 
 /** The address all test servers listen on. */
@@ -24,6 +25,8 @@ export interface Program {
   readonly folder: string;
   /** Whether it serves; asked again until it does. A throw means not yet. */
   ready(): Promise<boolean>;
+  /** Whether its work is done by child processes, which then share its pauses and its end. */
+  readonly forks?: boolean;
   /** Milliseconds to become ready. Default 30 000. */
   readonly patience?: number;
 }
@@ -97,17 +100,26 @@ export class ServerProcess implements AsyncDisposable {
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     this.#child?.ref();
     if (signal !== "SIGKILL") this.resume(); // a stopped process would act on it only when continued
+    else if (this.#program.forks) this.#signal("SIGSTOP"); // no further children: those below are all
+    const children = signal === "SIGKILL" ? this.#children : []; // other signals are passed on by the server
     this.#signal(signal);
+    signalAll(children, signal);
     await this.#ended.catch(() => {}); // could not be started: said by `ready`
+    await until(
+      () => Promise.resolve(!children.some(alive)),
+      () => `child processes of ${this.#program.name} do not end`,
+    );
   }
 
   /** SIGSTOP: the connections stay open, nothing answers. */
   pause(): void {
     this.#signal("SIGSTOP");
+    signalAll(this.#children, "SIGSTOP");
   }
 
   /** SIGCONT. */
   resume(): void {
+    signalAll(this.#children, "SIGCONT");
     this.#signal("SIGCONT");
   }
 
@@ -126,6 +138,10 @@ export class ServerProcess implements AsyncDisposable {
 
   get #logFile(): string {
     return join(this.#program.folder, "server.log");
+  }
+
+  get #children(): number[] {
+    return this.#program.forks && this.pid !== undefined ? childrenOf(this.pid) : [];
   }
 
   /** Not by the child's own `kill`, which on Deno does nothing after the first signal, whatever that was. */

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
-import process from "node:process";
+import { existsSync } from "node:fs";
 import { test } from "node:test";
+import { alive } from "./children.ts";
 import { freePort, ServerProcess, until } from "./process.ts";
 import { dataFolder } from "./reaper.ts";
 import { script } from "./script.ts";
@@ -62,11 +62,11 @@ test("no server outlives a test process, not even one that is killed", { timeout
   const [binary, args] = script(new URL("./parent.ts", import.meta.url));
   const parent = spawn(binary, args, { stdio: ["ignore", "pipe", "inherit"] });
   const [line] = await once(parent.stdout, "data");
-  const { pid, folder } = JSON.parse(String(line));
-  assert.ok(alive(pid) && existsSync(folder));
+  const { pids, folder } = JSON.parse(String(line));
+  assert.ok(pids.length === 2 && pids.every(alive) && existsSync(folder));
   parent.kill("SIGKILL");
   await until(
-    () => Promise.resolve(!alive(pid) && !existsSync(folder)),
+    () => Promise.resolve(!pids.some(alive) && !existsSync(folder)),
     () => "the server is still there",
     5_000,
   );
@@ -79,14 +79,4 @@ test("a free port is given to one server only", async () => {
 
 function says(server: ServerProcess, text: string): Promise<void> {
   return until(() => Promise.resolve(server.log() === text), () => server.log(), 5_000);
-}
-
-/** A process whose end nobody has asked about yet, a zombie, is not alive: an orphan's may never be. */
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return process.platform !== "linux" || !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return false;
-  }
 }

@@ -1,11 +1,12 @@
 /**
  * Sees to it that no server outlives the test process, however that ends: SIGKILL leaves no time for
  * an exit handler. A shell holds the other end of a pipe, and kills what is on the list of children
- * once the pipe closes. The data folders of all servers lie in one folder, which goes with them.
+ * once the pipe closes, with their own children (on Linux). The data folders of all servers lie in one
+ * folder, which goes with them.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { appendFileSync, mkdtempSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -20,7 +21,7 @@ while read -r verb pid; do
     drop) case $pids in *" $pid "*) pids="\${pids%% $pid *} \${pids#* $pid }" ;; esac ;;
   esac
 done < "$1/children"
-for pid in $pids; do kill -9 "$pid" 2>/dev/null; done
+for pid in $pids; do kill -9 "$pid" $(cat "/proc/$pid/task/$pid/children") 2>/dev/null; done
 rm -rf "$1"
 `;
 
@@ -32,6 +33,7 @@ let shell: ChildProcess | undefined;
 function root(): string {
   if (folder) return folder;
   folder = mkdtempSync(join(tmpdir(), "holdfast-servers-"));
+  chmodSync(folder, 0o711); // a server that runs as another user comes to its own folder
   appendFileSync(join(folder, "children"), "");
   shell = spawn("/bin/sh", ["-c", SCRIPT, "reaper", folder], { stdio: ["pipe", "ignore", "ignore"] });
   shell.unref();

@@ -1,17 +1,21 @@
 import type {
+  Attempt,
   Backend,
   Call,
   Claim,
   Entry as Listed,
+  Gone,
   Lease,
   LeaseRequest,
   LossReason,
   Outcome,
   Traits,
 } from "../../mod.ts";
+import { QueueLease } from "../../backends/shared/queue_lease.ts";
 import { holders, watched } from "../../internal/queue.ts";
 import type { Network } from "./network.ts";
 import type { SimProcess } from "./process.ts";
+import { type SimQueued, SimQueues } from "./queues.ts";
 import type { Random } from "./random.ts";
 import type { Place, ServerLease, Standing } from "./records.ts";
 import { SETTLE } from "./sessions.ts";
@@ -34,7 +38,6 @@ export interface Surroundings {
 export class SimBackend implements Backend {
   readonly name = "simulation";
   readonly traits: Traits;
-  readonly users: Set<object> = new Set();
   readonly #process: SimProcess;
   readonly #around: Surroundings;
 
@@ -54,7 +57,7 @@ export class SimBackend implements Backend {
     };
   }
 
-  async lease({ ttl, lost }: LeaseRequest): Promise<Lease> {
+  async lease({ ttl, client, told, warn }: LeaseRequest): Promise<Lease> {
     const { store, network } = this.#around;
     const news = new News();
     // A copy of the request opens another lease, of which nobody knows: what becomes of it is no news.
@@ -63,17 +66,30 @@ export class SimBackend implements Backend {
       const lease: ServerLease = store.sessions.open(ttl, {
         process: this.#process,
         hear: news.hear,
-        lost: (why, id) => lease === mine.lease && lost(why, id),
+        lost: (why, id, token) => {
+          if (lease !== mine.lease) return;
+          if (queues !== undefined) queues.told({ state: "gone", why }, id, token);
+          else told({ state: "gone", why }, id);
+        },
       });
       return lease;
     };
+    let queues: SimQueues | undefined;
     const lease = mine.lease = await network.call<ServerLease>(
       this.#process,
       "open",
       (answer) => store.sessions.severed || answer(open()),
     );
-    if (lease.gone !== undefined) lost(lease.gone);
-    return new SimLease(this.#process, this.#around, lease, news, lost);
+    if (lease.gone !== undefined) told({ state: "gone", why: lease.gone });
+    if (store.traits.kind !== "claim") {
+      const request = { ttl, client, told, warn };
+      const over = new QueueLease<SimQueued>(
+        request,
+        (ears) => queues = new SimQueues(this.#process, this.#around, lease, ears),
+      );
+      return witnessed(over, this.#around.withdrawn);
+    }
+    return new SimLease(this.#process, this.#around, lease, news, told);
   }
 
   list(): Promise<Listed[]> {
@@ -85,6 +101,24 @@ export class SimBackend implements Backend {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** A lease of which it is told when it has confirmed a release. */
+function witnessed(lease: Lease, withdrawn: (id: string) => void): Lease {
+  return {
+    get ttl() {
+      return lease.ttl;
+    },
+    attempt: (claim, call) => lease.attempt(claim, call),
+    changed: (claim, call) => lease.changed(claim, call),
+    renew: (claims, call) => lease.renew(claims, call),
+    close: (call) => lease.close(call),
+    async release(claim, call) {
+      const removed = await lease.release(claim, call);
+      withdrawn(claim.id);
+      return removed;
+    },
+  };
 }
 
 /** What the store has pushed, kept until somebody listens. */
@@ -115,7 +149,7 @@ class SimLease implements Lease {
   readonly #around: Surroundings;
   readonly #lease: ServerLease;
   readonly #news: News;
-  readonly #lost: (why: LossReason, id?: string) => void;
+  readonly #told: (outcome: Gone, id?: string) => void;
   /** Until when, by the store's clock, a claim may enter: no later than its first entry can expire. */
   readonly #latest = new Map<string, number>();
   /** Of waiting claims, by their last answer: whom to watch, and the token that it will be. */
@@ -126,25 +160,25 @@ class SimLease implements Lease {
     around: Surroundings,
     lease: ServerLease,
     news: News,
-    lost: (why: LossReason, id?: string) => void,
+    told: (outcome: Gone, id?: string) => void,
   ) {
     this.#process = process;
     this.#around = around;
     this.#lease = lease;
     this.#news = news;
-    this.#lost = lost;
+    this.#told = told;
   }
 
   get ttl(): number {
     return this.#lease.ttl;
   }
 
-  async attempt(claim: Claim, { timeout }: Call): Promise<Outcome> {
+  async attempt(claim: Claim, { timeout, entered }: Attempt): Promise<Outcome> {
     const { store } = this.#around;
     // As if the client knew the store's clock: real ones carry the time of the last answer.
     const last = this.#latest.get(claim.id) ?? store.time + this.ttl;
     this.#latest.set(claim.id, last);
-    const request = { ...claim, latest: Math.min(store.time + timeout, last) };
+    const request = { ...claim, entered, latest: Math.min(store.time + timeout, last) };
     const standing = await this.#ask<Standing>("attempt", claim, (answer) => {
       answer(store.attempt(this.#lease, request));
     });
@@ -218,7 +252,7 @@ class SimLease implements Lease {
   }
 
   #leaseGone(why: LossReason): Error {
-    this.#lost(why);
+    this.#told({ state: "gone", why });
     return new Error("the lease is gone");
   }
 

@@ -26,7 +26,7 @@ export async function hunt(mutant: Mutant, count: number, ms: number): Promise<F
   try {
     for (const part of PARTS) await cp(join(ROOT, part), join(folder, part), { recursive: true });
     for (const edit of [mutant, ...mutant.also ?? []]) await apply(mutant.name, edit, folder);
-    return await simulate(folder, count, ms);
+    return await simulate(folder, { first: mutant.from ?? 1, count, ms });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -45,10 +45,15 @@ async function apply(name: string, { file, find, replace }: Edit, folder: string
   await writeFile(path, source.replace(find, () => replace));
 }
 
-async function simulate(folder: string, count: number, ms: number): Promise<Finding> {
+async function simulate(
+  folder: string,
+  { first, count, ms }: { readonly first: number; readonly count: number; readonly ms: number },
+): Promise<Finding> {
   const main = join(folder, "tests/simulation/main.ts");
   const flags = ["run", "--no-check", "--no-remote", "--allow-all", "--config", join(folder, "deno.json")];
-  const child = spawn(DENO, [...flags, main, "--json", "--count", `${count}`], {
+  // It ends by itself before it is killed, unless it hangs: then that is the finding.
+  const limits = ["--seed", `${first}`, "--count", `${count}`, "--seconds", `${0.8 * ms / 1_000}`];
+  const child = spawn(DENO, [...flags, main, "--json", ...limits], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: ms,
     killSignal: "SIGKILL",

@@ -67,8 +67,16 @@ export class Network {
     }, false);
   }
 
-  /** Asks the store. `handle` runs there, perhaps twice, perhaps never, and answers now or later. */
-  call<T>(process: SimProcess, what: string, handle: (answer: (reply: T) => void) => void): Promise<T> {
+  /**
+   * Asks the store. `handle` runs there, perhaps twice, perhaps never, and answers now or later. `copied`: a second
+   * time, whenever that may be.
+   */
+  call<T>(
+    process: SimProcess,
+    what: string,
+    handle: (answer: (reply: T) => void) => void,
+    copied: () => void = () => {},
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const world = this.#world;
       const pending: Pending = {
@@ -100,6 +108,7 @@ export class Network {
         }, false);
       }
       if (!this.#random.chance(this.#noise.copy)) return;
+      copied();
       world.at(world.now + this.#delay() + this.#random.low(2) * this.#noise.slowest, () => {
         if (!this.up) return;
         world.note(process.name, `  (another copy of ${what} arrives)`);

@@ -169,7 +169,9 @@ export class Oracle implements Witness {
     if (code !== "lost" || why === "expired") return;
     for (const [key, token] of lock.tokens) {
       const { id } = this.#grants.get(`holdfast/${key} ${token}`)?.entry ?? { id: "" };
-      if (!this.#store.entry(id)?.held) return;
+      const entry = this.#store.entry(id);
+      // A late copy may stand in its place, with another token: it is taken out again.
+      if (entry?.token !== token || !entry.held) return;
     }
     this.#world.fail(
       "what is said to be gone is gone",

@@ -1,4 +1,4 @@
-import type { Claim, LossReason, Mode, Outcome } from "../../mod.ts";
+import type { Claim, LossReason, Outcome } from "../../mod.ts";
 import type { SimProcess } from "./process.ts";
 
 /** What kind of store it is. */
@@ -23,8 +23,9 @@ export interface StoreTraits {
 /** A claim in the store. */
 export interface Entry {
   readonly id: string;
+  /** By which a lease over queues knows it; the id, to others. */
+  readonly name: string;
   readonly key: string;
-  readonly mode: Mode;
   readonly limit: number;
   readonly lease: ServerLease;
   /** Place in the queue and fencing token. */
@@ -39,6 +40,8 @@ export interface Entry {
 
 /** What an attempt says, frozen at its sending. */
 export interface Request extends Claim {
+  /** As of `Attempt`. */
+  readonly entered: boolean;
   /** By the store's clock: it may not enter after this. */
   readonly latest: number;
 }
@@ -50,6 +53,26 @@ export type Standing =
   | { readonly state: "late" }
   | { readonly state: "gone"; readonly why: LossReason }
   | { readonly state: "lease gone"; readonly why: LossReason };
+
+/** What an attempt of a lease over queues says. */
+export interface Append extends Claim {
+  /** Of its entry, which another one may have had. */
+  readonly name: string;
+  /** The number of the lease that it was sent under. */
+  readonly epoch: number;
+}
+
+/** What the store says of it. */
+export type Appended =
+  | { readonly state: "present"; readonly view: { readonly queue: readonly Named[]; readonly token: bigint } }
+  | { readonly state: "passed" }
+  | { readonly state: "fenced"; readonly epoch: number }
+  | { readonly state: "lease gone"; readonly why: LossReason };
+
+/** An entry as a lease over queues sees it. */
+export interface Named extends Place {
+  readonly name: string;
+}
 
 /** An entry as clients see it. */
 export interface Place {
@@ -69,11 +92,15 @@ export interface Witness {
 export interface Ears {
   readonly process: SimProcess;
   hear(id: string, outcome: Outcome): void;
-  lost(why: LossReason, id?: string): void;
+  lost(why: LossReason, id?: string, token?: bigint): void;
 }
 
 /** A lease, as the store sees it. */
 export interface ServerLease extends Ears {
+  /** Tells it from others. */
+  readonly number: number;
+  /** What attempts under it have to bear: raised to keep those out that were sent before. */
+  epoch: number;
   ttl: number;
   /** By the store's clock. */
   expires: number;

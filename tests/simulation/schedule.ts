@@ -53,7 +53,9 @@ export function schedule(seed: number): Schedule {
   const calm = random.between(8, 45) * SECOND;
   const count = random.whole(2, 4);
   const keys = ["a", "b", "c"].slice(0, random.pick([1, 1, 2, 3]));
-  const context = { random, count, keys, calm, ttls: ttls(kind, random), stays: random.fork("stays") };
+  const stays = random.fork("stays");
+  const rough = random.fork("rough").chance(0.15);
+  const context = { random, count, keys, calm, ttls: ttls(kind, random), stays, rough };
   const actions = [
     ...Array.from({ length: random.whole(3, 22) }, () => acquisition(context)),
     ...Array.from({ length: random.whole(0, 7) }, () => fault(context, kind)),
@@ -71,7 +73,7 @@ export function schedule(seed: number): Schedule {
       monotonic: drift(random),
       wall: 1 + random.between(-0.0004, 0.0004),
     })),
-    noise: kind === "settle" && random.chance(0.5) ? SLUGGISH : noise(random),
+    noise: kind === "settle" && random.chance(0.5) ? SLUGGISH : noise(random, rough),
     partial: random.chance(0.3) ? 0.2 : 0,
     retryFor: random.pick([0, 500, 3_000, 10_000]),
     actions: actions.sort((one, other) => one.at - other.at),
@@ -85,9 +87,9 @@ export function schedule(seed: number): Schedule {
 /** Renewals that overtake each other, or nearly so: the worst for a store that passes them on. */
 const SLUGGISH: Noise = { delay: 20, slow: 0.6, slowest: 1_500, loss: 0, copy: 0, reset: 0 };
 
-function noise(random: Random): Noise {
+function noise(random: Random, rough: boolean): Noise {
   const noisy = random.low(2);
-  return {
+  const usual = {
     delay: random.pick([1, 5, 50, 200]),
     slow: noisy * 0.3,
     slowest: random.pick([300, 3_000, 15_000]),
@@ -95,6 +97,7 @@ function noise(random: Random): Noise {
     copy: random.pick([0, 0, noisy * 0.3, noisy * 0.3, 0.5]),
     reset: random.next(),
   };
+  return rough ? { ...usual, loss: Math.max(usual.loss, 0.1), copy: Math.max(usual.copy, 0.4) } : usual;
 }
 
 interface Context {
@@ -105,6 +108,8 @@ interface Context {
   readonly ttls: readonly number[];
   /** A stream of its own, so that the seeds that once found a bug still mean what they did. */
   readonly stays: Random;
+  /** Many thieves, and messages that are lost or come twice. */
+  readonly rough: boolean;
 }
 
 /** A few of them, so that claims share leases. */
@@ -118,8 +123,8 @@ function drift(random: Random): number {
   return random.chance(0.3) ? random.pick([0.995, 1.005]) : random.between(0.995, 1.005);
 }
 
-function acquisition({ random, count, keys, calm, ttls, stays }: Context): Action {
-  const steal = random.chance(0.06);
+function acquisition({ random, count, keys, calm, ttls, stays, rough }: Context): Action {
+  const steal = random.chance(rough ? 0.3 : 0.06);
   const limit = steal ? 1 : random.pick([1, 1, 1, 1, 2, 3, Infinity, Infinity]);
   const wait = random.chance(0.85);
   const several = keys.length > 1 && random.chance(0.25);

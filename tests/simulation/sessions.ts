@@ -16,6 +16,7 @@ export class Sessions {
   readonly #network: Network;
   readonly #traits: StoreTraits;
   readonly #ended: (lease: ServerLease, why: LossReason) => void;
+  #opened = 0;
   /** Renewals that a follower has not passed on yet. */
   #untold = new Set<ServerLease>();
   #telling = false;
@@ -46,7 +47,9 @@ export class Sessions {
     const lease: ServerLease = {
       process: ears.process,
       hear: (id, outcome) => ears.hear(id, outcome),
-      lost: (why, id) => ears.lost(why, id),
+      lost: (why, id, token) => ears.lost(why, id, token),
+      number: ++this.#opened,
+      epoch: 0,
       ttl: ttl * this.#traits.grants,
       expires: this.time + ttl * this.#traits.grants,
       gone: undefined,

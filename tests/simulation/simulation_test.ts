@@ -14,7 +14,10 @@ const whole = "Deno" in globalThis;
 const [FIXED, FRESH] = whole ? [3_000, 1_000] : [300, 50];
 
 /** Seeds that have found a bug, here or in a mutant that brings it back. */
-const REGRESSIONS = [20, 175, 291, 862, 1_559, 2_026];
+const REGRESSIONS = [
+  ...[20, 175, 182, 291, 755, 760, 862, 1_176, 1_559, 2_026, 2_506, 3_416],
+  ...[100_752, 203_097],
+];
 
 async function hold(first: number, count: number): Promise<void> {
   const { failed } = await search(first, count);

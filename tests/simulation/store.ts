@@ -1,7 +1,17 @@
-import type { Claim, LossReason, Outcome } from "../../mod.ts";
+import type { Claim, Gone, LossReason, Outcome } from "../../mod.ts";
 import { holders } from "../../internal/queue.ts";
 import type { Network } from "./network.ts";
-import type { Entry, Request, ServerLease, Standing, StoreTraits, Witness } from "./records.ts";
+import type {
+  Append,
+  Appended,
+  Entry,
+  Named,
+  Request,
+  ServerLease,
+  Standing,
+  StoreTraits,
+  Witness,
+} from "./records.ts";
 import { Sessions } from "./sessions.ts";
 import type { World } from "./world.ts";
 
@@ -19,6 +29,7 @@ export class Store {
   readonly #witness: Witness;
   readonly #queues = new Map<string, Entry[]>();
   readonly #entries = new Map<string, Entry>();
+  readonly #named = new Map<string, Entry>();
   /** Claims that must not enter again, and why. */
   readonly #barred = new Map<string, LossReason>();
   #watchers: Watcher[] = [];
@@ -54,9 +65,9 @@ export class Store {
     let entry = this.#entries.get(claim.id);
     if (entry === undefined) {
       const why = this.#barred.get(claim.id);
-      if (claim.progress === "entered" || why !== undefined) return { state: "gone", why: why ?? "expired" };
+      if (claim.entered || why !== undefined) return { state: "gone", why: why ?? "expired" };
       if (this.time > claim.latest) return { state: "late" };
-      entry = this.#enter(lease, claim);
+      entry = this.#enter(lease, claim, claim.id);
       if (entry === undefined) return { state: "passed" };
     } else if (this.traits.kind === "claim") entry.expires = this.time + lease.ttl;
     return this.#standing(entry);
@@ -93,6 +104,46 @@ export class Store {
     this.sessions.end(lease, "revoked");
   }
 
+  /** Appends an entry of this name, unless there is one; refuses what was sent before the lease was fenced. */
+  append(lease: ServerLease, request: Append): Appended {
+    if (lease.gone !== undefined) return { state: "lease gone", why: lease.gone };
+    if (!this.#named.has(request.name)) {
+      if (request.epoch !== lease.epoch) return { state: "fenced", epoch: lease.epoch };
+      if (this.#enter(lease, request, request.name) === undefined) return { state: "passed" };
+    }
+    return { state: "present", view: this.view(request.name)! };
+  }
+
+  /** The queue up to an entry, which may be of an earlier claim if no token is given. */
+  view(name: string, token?: bigint): { queue: Named[]; token: bigint } | undefined {
+    const entry = this.#named.get(name);
+    if (entry === undefined || (token !== undefined && entry.token !== token)) return undefined;
+    const queue = this.#queues.get(entry.key)!;
+    const ahead = queue.slice(0, queue.indexOf(entry) + 1);
+    return {
+      queue: ahead.map(({ id, name, limit, token }) => ({ id, name, limit, token })),
+      token: entry.token,
+    };
+  }
+
+  /** What has become of a claim that is not there. */
+  fate(id: string): Gone {
+    return { state: "gone", why: this.#barred.get(id) ?? "revoked" };
+  }
+
+  /** Takes an entry out, by its token or by its name alone; `fence`: and keeps out what was sent before. */
+  leave(
+    lease: ServerLease,
+    name: string,
+    { token, fence }: { token: bigint | undefined; fence: boolean },
+  ): { removed: boolean; epoch: number } {
+    if (fence) lease.epoch++;
+    const entry = this.#named.get(name);
+    const removed = entry !== undefined && (token === undefined || entry.token === token);
+    if (removed) this.#remove([entry], "released");
+    return { removed, epoch: lease.epoch };
+  }
+
   /** Answers once one of the claims has gone. */
   watch(ids: readonly string[], answer: () => void): void {
     if (ids.some((id) => !this.#entries.has(id))) answer();
@@ -114,16 +165,16 @@ export class Store {
     this.#watchers = [];
   }
 
-  #enter(lease: ServerLease, claim: Request): Entry | undefined {
+  #enter(lease: ServerLease, claim: Claim, name: string): Entry | undefined {
     const queue = this.#queues.get(claim.key) ?? [];
     this.#queues.set(claim.key, queue);
-    const { id, key, mode, limit, steal } = claim;
+    const { id, key, limit, steal } = claim;
     const expires = this.traits.kind === "claim" ? this.time + lease.ttl : Infinity;
     const { now } = this.#world;
     const entry: Entry = {
       id,
+      name,
       key,
-      mode,
       limit,
       lease,
       token: ++this.#last,
@@ -140,6 +191,7 @@ export class Store {
       return undefined;
     }
     this.#entries.set(id, entry);
+    this.#named.set(name, entry);
     lease.entries.add(entry);
     this.#witness.entered(entry);
     const ahead = queue.slice(0, -1);
@@ -167,6 +219,7 @@ export class Store {
       const queue = this.#queues.get(entry.key)!;
       queue.splice(queue.indexOf(entry), 1);
       this.#entries.delete(entry.id);
+      this.#named.delete(entry.name);
       entry.lease.entries.delete(entry);
       this.#witness.left(entry, why);
     }
@@ -202,7 +255,11 @@ export class Store {
   /** A victim's notice: to a holder that it has lost, to a waiter that it has to ask again. */
   #tell(entry: Entry, why: LossReason): void {
     if (entry.held) {
-      this.#network.push(entry.lease.process, `notice of loss`, () => entry.lease.lost(why, entry.id));
+      this.#network.push(
+        entry.lease.process,
+        `notice of loss`,
+        () => entry.lease.lost(why, entry.id, entry.token),
+      );
     } else if (this.traits.push) this.#push(entry, { state: "gone", why });
   }
 

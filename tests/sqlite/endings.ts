@@ -8,7 +8,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Runtime, runtimes } from "../runner/runtimes.ts";
 import { Child, type ChildOptions } from "./child.ts";
-import { Scene } from "./support.ts";
+import { Scene } from "./scene.ts";
 
 /** What becomes of the holder. */
 interface Fate {

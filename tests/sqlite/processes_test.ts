@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runtimes } from "../runner/runtimes.ts";
 import { Child } from "./child.ts";
-import { Scene } from "./support.ts";
+import { Scene } from "./scene.ts";
 
 /** Milliseconds: so long that nothing is over by it within a test. */
 const LONG = { ttl: 120_000 };

@@ -8,8 +8,8 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { zookeeper, type ZooKeeperAddress } from "../../backends/zookeeper.ts";
 import { settingsOf } from "../../backends/zookeeper/address.ts";
-import { nameOf } from "../../backends/zookeeper/connection.ts";
-import { dial } from "../../backends/zookeeper/dial.ts";
+import { hostAndPort } from "../../backends/zookeeper/client/servers.ts";
+import { dial } from "../../backends/zookeeper/client/dial.ts";
 import { BackendError, LockManager } from "../../mod.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
@@ -300,7 +300,7 @@ describe("connecting to ZooKeeper", () => {
     ) {
       const { servers } = await settingsOf(`${address}/a`).locate();
       assert.deepEqual(servers.map((server) => server.host), [host]);
-      assert.ok(nameOf(servers[0]!).startsWith(`[${host}]:`));
+      assert.ok(hostAndPort(servers[0]!).startsWith(`[${host}]:`));
     }
     assert.deepEqual((await settingsOf({ address: { host: "fe80::1%eth0" } }).locate()).servers, [
       { host: "fe80::1%eth0", port: 2181 },
@@ -324,7 +324,7 @@ describe("connecting to ZooKeeper", () => {
   for (const how of ["closed", "closed while cut off"]) {
     test(`a process ends by itself once its manager is ${how}`, async () => {
       await using proxy = await Proxy.start(server);
-      const script = fileURLToPath(new URL("exits.ts", import.meta.url));
+      const script = fileURLToPath(new URL("exit_child.ts", import.meta.url));
       const deno = "Deno" in globalThis;
       const child = spawn(process.execPath, [
         ...(deno ? ["run", "-A", "--no-check"] : []),

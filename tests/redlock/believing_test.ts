@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Redis } from "ioredis";
-import { Connection } from "../../backends/redis/connection.ts";
-import { route } from "../../backends/redis/route.ts";
+import { Connection } from "../../backends/redis/client/connection.ts";
+import { route } from "../../backends/redis/address.ts";
 import { redlock } from "../../backends/redlock.ts";
 import { BackendError, type QuorumError } from "../../internal/errors.ts";
 import { LockManager } from "../../mod.ts";
-import { CALL } from "../redis/lab.ts";
+import { CALL } from "../support.ts";
 import { RedisServer } from "../servers/redis.ts";
 import { Nodes } from "./nodes.ts";
 
@@ -38,10 +38,10 @@ test("a client with a transaction open gives no link, and one again once it has 
     assert.match(error.message, /Cannot .*QUEUED.*MULTI/);
     return true;
   });
-  assert.equal(connection.serverTime, undefined);
+  assert.equal(connection.time.now, undefined);
   await client!.discard();
   await connection.link(CALL);
-  assert.ok(Math.abs(connection.serverTime! / 1_000 - Date.now()) < 60_000);
+  assert.ok(Math.abs(connection.time.now! / 1_000 - Date.now()) < 60_000);
   connection.close();
 });
 
@@ -49,9 +49,9 @@ test("no answer teaches a clock that is none", async () => {
   await using server = await RedisServer.start();
   const connection = new Connection(route(server.url), { message() {}, down() {}, awaits: () => false });
   await connection.link(CALL);
-  connection.learn(NaN);
-  connection.learn(Number("QUEUED"));
-  assert.ok(connection.serverTime! > 0);
+  connection.time.learn(NaN, performance.now());
+  connection.time.learn(Number("QUEUED"), performance.now());
+  assert.ok(connection.time.now! > 0);
   connection.close();
 });
 

@@ -1,6 +1,7 @@
-/** The smallest ACL rule that the module doc names is enough. */
+/** The ways to the nodes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { redis } from "../../backends/redis.ts";
 import { redlock } from "../../backends/redlock.ts";
 import { LockManager } from "../../mod.ts";
 import { RULES } from "../redis/acl.ts";
@@ -26,4 +27,15 @@ test("a user with the smallest rule can do everything", { timeout: 60_000 }, asy
   await (await waiting).release();
   await using stolen = await b.acquire("k", { steal: true });
   assert.ok(stolen.held);
+});
+
+test("nodes that are none are refused", () => {
+  assert.throws(() => redlock([]), TypeError);
+  assert.throws(() => redlock(["redis://h"], { maxTtl: 1 }), RangeError);
+  assert.throws(() => redlock(["http://h"]), TypeError);
+  const twice = { name: "TypeError", message: /^Cannot use h:6379 as two Redlock nodes/ };
+  assert.throws(() => redlock(["redis://h", "redis://h2", "redis://u:p@h:6379/1"]), twice);
+  assert.throws(() => redlock([redis("redis://H"), { host: "h" }]), twice);
+  const locator = () => Promise.resolve("redis://h");
+  redlock([locator, locator]); // where they lead is known later
 });

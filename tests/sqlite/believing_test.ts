@@ -1,4 +1,6 @@
 /**
+ * Another file in the place of the one that is open is not believed, nor is a part of one.
+ *
  * A lock file is three files. Whichever of them is removed or replaced under a holder, by whatever script: nobody
  * else gets the lock while the holder may believe to have it, and tokens rise all the same.
  */
@@ -7,12 +9,12 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, renameSync, rmSync } from "node:fs";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openDatabase } from "../../backends/sqlite/database.ts";
+import { openDatabase } from "../../backends/sqlite/client/database.ts";
 import { BackendError, type Lock, LockManager } from "../../mod.ts";
 import { runtimes } from "../runner/runtimes.ts";
 import { thisRuntime } from "../servers/script.ts";
 import { Child, command } from "./child.ts";
-import { Scene } from "./support.ts";
+import { Scene } from "./scene.ts";
 
 const remove = (...ends: string[]) => (path: string) => ends.forEach((end) => rmSync(path + end));
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { redis, type RedisTarget } from "../../backends/redis.ts";
 import { type Lock, LockManager } from "../../mod.ts";
 import { RedisCluster, RedisSentinels, type RedisServer } from "../servers/redis.ts";
-import { next } from "./lab.ts";
+import { next, waiter } from "../support.ts";
 
 const SLOW = { timeout: 90_000 };
 
@@ -27,8 +27,7 @@ async function survives(target: RedisTarget, fail: () => Promise<void>): Promise
   await using a = new LockManager(redis(target), { ttl: 20_000, retryFor: 30_000 });
   await using b = new LockManager(redis(target), { ttl: 20_000, retryFor: 30_000 });
   const lock = await a.acquire("k");
-  const waiting = b.acquire("k");
-  while ((await a.inspect("k"))?.waiters.length !== 1) await sleep(5);
+  const { lock: waiting } = await waiter(b, "k");
   await fail();
   await renewed(lock);
   assert.ok(lock.held);
