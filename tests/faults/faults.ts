@@ -157,7 +157,7 @@ export const faults: readonly Fault[] = [
     },
     async during({ ground, ttl }) {
       await ground.restart!();
-      await sleep(ttl);
+      await sleep(0.7 * ttl);
     },
   },
   {

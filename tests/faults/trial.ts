@@ -27,7 +27,7 @@ export interface Result {
  * the store goes away.
  */
 const KEEPS = 12_000;
-const OUTLIVES = 20_000;
+const OUTLIVES = 30_000;
 
 /** One fault to one holder, with the next in line and a ledger as witnesses. Throws if a promise is broken. */
 export async function trial(store: Store, fault: Fault, ground: Ground, runtime: Runtime): Promise<Result> {
