@@ -2,23 +2,31 @@
 
 import type { Socket } from "node:net";
 
+/** Milliseconds of sleep between two looks, where a timer is too coarse. */
+const NAP = 0.05;
+const bed = new Int32Array(new SharedArrayBuffer(4));
+
 /** Reads always and writes when due, so that a held pipe still knows what was sent before an end left. */
 export class Pipe {
   readonly #to: Socket;
   readonly #delay: () => number;
+  /** Whether fractions of a millisecond count: no timer knows them, so this keeps its thread busy. */
+  readonly #fine: boolean;
   /** What to write and from when on; `undefined` is the end. */
   readonly #queue: { readonly chunk: Uint8Array | undefined; readonly due: number }[] = [];
   #held = false;
   #ended = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #napping: ReturnType<typeof setImmediate> | undefined;
   /** Asked for each chunk when it is read; false drops it. */
   onchunk: (chunk: Uint8Array) => boolean = () => true;
   /** Called once everything up to the end has been passed on. */
   onend: () => void = () => {};
 
-  constructor(from: Socket, to: Socket, delay: () => number) {
+  constructor(from: Socket, to: Socket, delay: () => number, fine = false) {
     this.#to = to;
     this.#delay = delay;
+    this.#fine = fine;
     from.on("data", (chunk) => {
       const bytes = chunk as Uint8Array;
       if (!this.#ended && this.onchunk(bytes)) this.send(bytes);
@@ -49,6 +57,7 @@ export class Pipe {
     this.#ended = true;
     this.#queue.length = 0;
     clearTimeout(this.#timer);
+    clearImmediate(this.#napping);
   }
 
   #push(chunk: Uint8Array | undefined): void {
@@ -60,11 +69,17 @@ export class Pipe {
 
   #flush(): void {
     clearTimeout(this.#timer);
+    clearImmediate(this.#napping);
     while (!this.#held && this.#queue.length > 0) {
       const { chunk, due } = this.#queue[0]!;
       const early = due - performance.now();
       if (early > 0) {
-        this.#timer = setTimeout(() => this.#flush(), Math.ceil(early));
+        if (this.#fine && early < 2) {
+          Atomics.wait(bed, 0, 0, Math.min(NAP, early));
+          this.#napping = setImmediate(() => this.#flush());
+        } else {
+          this.#timer = setTimeout(() => this.#flush(), this.#fine ? Math.floor(early) - 1 : Math.ceil(early));
+        }
         return;
       }
       this.#queue.shift();

@@ -43,6 +43,8 @@ export interface Target {
    * connection, which a proxy cannot refuse after the fact, ends at once.
    */
   readonly patience?: number;
+  /** Whether delays are kept to a tenth of a millisecond, which keeps the thread busy while one lasts. */
+  readonly fine?: boolean;
 }
 
 interface Link extends Connection {
@@ -68,6 +70,7 @@ export class Proxy implements AsyncDisposable {
   readonly #arriving = new Set<Socket>();
   readonly #losses: Loss[] = [];
   readonly #patience: number;
+  readonly #fine: boolean;
   #port = 0;
   #delay: () => number = () => 0;
   #cut = new Map<Direction, (connection: Connection) => boolean>();
@@ -76,6 +79,7 @@ export class Proxy implements AsyncDisposable {
   private constructor(target: Target) {
     this.#target = { host: target.host ?? HOST, port: target.port };
     this.#patience = target.patience ?? 0;
+    this.#fine = target.fine ?? false;
     this.#listener = createServer((client) => this.#accept(client));
   }
 
@@ -182,8 +186,8 @@ export class Proxy implements AsyncDisposable {
     const link: Link = {
       clientPort: client.remotePort ?? 0,
       since: Date.now(),
-      up: new Pipe(client, server, delay),
-      down: new Pipe(server, client, delay),
+      up: new Pipe(client, server, delay, this.#fine),
+      down: new Pipe(server, client, delay, this.#fine),
       reset: () => {
         this.#links.delete(link);
         link.up.end();
