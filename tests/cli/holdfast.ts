@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { LockManager } from "../../mod.ts";
 import { sqlite } from "../../backends/sqlite.ts";
 import { alive } from "../servers/children.ts";
@@ -102,8 +103,10 @@ export class Started {
     this.ended = new Promise((resolve, reject) => {
       child.once("error", reject);
       // Not at "close": what is left of a command may hold the pipes for long.
-      child.once("exit", (status, signal) => {
-        setTimeout(() => resolve({ status, signal, out: this.out, err: this.err }), 50);
+      child.once("exit", async (status, signal) => {
+        // What it has written is read in one of the next turns, however long each of them takes.
+        for (let turn = 0; turn < 8; turn++) await sleep(10);
+        resolve({ status, signal, out: this.out, err: this.err });
       });
     });
   }

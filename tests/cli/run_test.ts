@@ -138,7 +138,7 @@ test("a signal that the command does not expect ends it, and says so in the exit
 test("TSTP stops the command and CONT continues it, while the lock is kept", async () => {
   await using scene = new Scene();
   // Without a terminal no shell waits for holdfast to stop.
-  const holdfast = scene.start(["run", "--ttl", "3s", "k", "--", "sh", "-c", "echo $$; exec sleep 100"]);
+  const holdfast = scene.start(["run", "--ttl", "6s", "k", "--", "sh", "-c", "echo $$; exec sleep 100"]);
   const pid = Number((await holdfast.says(/^(\d+)\n/))[1]);
   holdfast.kill("SIGTSTP");
   await stopped(pid);

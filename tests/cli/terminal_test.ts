@@ -74,7 +74,7 @@ test("a new size of the window is told to the command", options, async () => {
   await using scene = new Scene();
   const holdfast = terminal(
     scene,
-    `holdfast run k -- sh -c "trap 'echo changed' WINCH; stty rows 33 cols 99; sleep 0.1; stty size"`,
+    `holdfast run k -- sh -c "trap 'told=1; echo changed' WINCH; stty rows 33 cols 99; until [ \\$told ]; do sleep 0.05; done; stty size"`,
   );
   await holdfast.says(/changed\r\n33 99/);
   assert.equal((await holdfast.ended).status, 0);
@@ -115,7 +115,7 @@ test("where no shell could continue it, Ctrl-Z does not stop the command", optio
 test("a command that is stopped when its lock is over is ended, and is not continued", options, async () => {
   await using scene = new Scene();
   const sh = shell(scene);
-  sh.type("holdfast run --ttl 3s --grace 100ms k -- sh -c 'echo begun $$; read a; echo went on'\n");
+  sh.type("holdfast run --ttl 6s --grace 100ms k -- sh -c 'echo begun $$; read a; echo went on'\n");
   await sh.says(/begun \d+/);
   sh.type(CTRL_Z);
   await sh.says(/Stopped/);
@@ -210,8 +210,9 @@ test(
       .ended;
     assert.equal(narrow.status, 0);
     assert.match(narrow.out, /h… {2}e…/);
-    const dumb = terminal(scene, "holdfast run --wait 2s k -- true", { TERM: "dumb" });
+    const dumb = terminal(scene, "holdfast run k -- true", { TERM: "dumb" });
     await dumb.says(/^holdfast: waiting for "k", number 1 in the queue; held by .*\r\n/);
+    dumb.type(CTRL_C);
     await dumb.ended;
     assert.ok(!dumb.out.includes("\x1b"));
   },
