@@ -12,6 +12,9 @@ import { chosenStores } from "./runner/files.ts";
 import { RedisCluster } from "./servers/redis.ts";
 import type { Mode, Target, Word } from "./watch_only/child.ts";
 
+/** Milliseconds of ttl at least, of which a process that stands still for a moment has enough left. */
+const TTL = 6_000;
+
 /** Milliseconds after which a process that should end by itself surely does not. */
 const LINGER = 15_000;
 
@@ -31,26 +34,27 @@ interface Kind extends Pick<Store, "name" | "ttl"> {
 }
 
 const kinds: readonly Kind[] = [
-  { name: "memory", store: "memory", ttl: 1_500, start: async () => ({ target: "memory", ...nothing }) },
+  { name: "memory", store: "memory", ttl: TTL, start: async () => ({ target: "memory", ...nothing }) },
   ...stores.map((store) => ({
-    ...store,
+    name: store.name,
+    ttl: ttlOf(store),
     store: store.name,
     start: async () => at(store, await store.shared()),
   })),
   ...stores.filter(({ name }) => name === "redis").flatMap((store): Kind[] => [{
     name: "redis, by Sentinels",
     store: store.name,
-    ttl: store.ttl,
+    ttl: ttlOf(store),
     start: async () => at(store, await store.failing!()),
   }, {
     name: "redis, a Cluster",
     store: store.name,
-    ttl: store.ttl,
+    ttl: ttlOf(store),
     async start() {
       const cluster = await RedisCluster.start();
       return {
         target: { cluster: cluster.url },
-        other: async () => new LockManager(redis({ cluster: [cluster.url] }), { ttl: store.ttl }),
+        other: async () => new LockManager(redis({ cluster: [cluster.url] }), { ttl: ttlOf(store) }),
         [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
       };
     },
@@ -59,10 +63,14 @@ const kinds: readonly Kind[] = [
 
 const nothing: AsyncDisposable = { [Symbol.asyncDispose]: () => Promise.resolve() };
 
-function at({ ttl }: Store, ground: Ground): Place {
+function ttlOf({ ttl }: Store): number {
+  return Math.max(ttl, TTL);
+}
+
+function at(store: Store, ground: Ground): Place {
   return {
     target: ground.address,
-    other: async () => new LockManager(await open(ground.address), { ttl }),
+    other: async () => new LockManager(await open(ground.address), { ttl: ttlOf(store) }),
     route: ground.route,
     [Symbol.asyncDispose]: () => ground[Symbol.asyncDispose](),
   };

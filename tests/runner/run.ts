@@ -9,7 +9,7 @@ import { BIN, ROOT } from "./packages.ts";
 import { type Runtime, runtimes } from "./runtimes.ts";
 
 /** Milliseconds after which a file that does not end is ended: a test hangs, or keeps the process alive. */
-const LIMIT = 400_000;
+const LIMIT = 600_000;
 
 /** What came of a run. */
 export interface Result extends Report {
