@@ -85,8 +85,8 @@ describe("a campaign", () => {
       signal.throwIfAborted(); // the abort itself is no failure
     });
     await leading.promise;
-    const thief = await rival.acquire("job", { steal: true });
     const waiting = next<WaitingEvent>(locks, "waiting");
+    const thief = await rival.acquire("job", { steal: true });
     await waiting;
     await thief.release();
     await done;

@@ -400,9 +400,9 @@ describe("steal", () => {
 describe("what the specification does not have", () => {
   test("limit, ttl, renew, metadata and atLeast go with a request as with an acquisition", async () => {
     await using locks = new LockManager(memory());
-    const options = { limit: 2, ttl: 300, renew: false, metadata: { host: "a" } };
+    const options = { limit: 2, ttl: 60_000, renew: false, metadata: { host: "a" } };
     await locks.request("n", options, async (lock) => {
-      assert.deepEqual([lock?.limit, lock?.ttl, lock?.metadata], [2, 300, { host: "a" }]);
+      assert.deepEqual([lock?.limit, lock?.ttl, lock?.metadata], [2, 60_000, { host: "a" }]);
       await locks.request("n", { ...options, ifAvailable: true }, (other) => assert.ok(other));
       await locks.request(
         "n",
