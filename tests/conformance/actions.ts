@@ -53,6 +53,19 @@ export async function waiter(manager: LockManager, key: string, options?: Acquir
   return { lock: bounded };
 }
 
+/**
+ * Starts an acquisition and returns once it waits. Or holds: for a key whose holder lives for a few seconds, of which
+ * a busy machine may have taken all.
+ */
+export async function successor(manager: LockManager, key: string): Promise<Waiter> {
+  const waiting = next(manager, "waiting", (event: Event & { key?: string }) => event.key === key);
+  waiting.catch(() => {});
+  const lock = acquired(manager, key);
+  lock.catch(() => {});
+  await Promise.race([waiting, lock]);
+  return { lock };
+}
+
 /** Resolves once a lock's signal has aborted. */
 export function over(lock: Lock): Promise<unknown> {
   const { signal } = lock;

@@ -41,7 +41,7 @@ export class Scene {
     this.ttl = harness.ttl ?? Math.max(SHORT, this.traits.minTtl);
     this.steady = Math.max(STEADY, this.ttl);
     this.long = Math.min(10 * PATIENCE, this.traits.maxTtl);
-    this.heard = harness.tells === false ? this.ttl : this.long;
+    this.heard = harness.tells === false ? this.steady : this.long;
   }
 
   /** Plays one case and clears up after it. */

@@ -9,7 +9,7 @@ const ALL = ["waiting", "acquired", "renewed", "released", "lost", "error"];
 /** What a manager tells of its locks. */
 export const events: Group = group("events", {
   async "waiting, acquired, renewed, released, in this order, with their fields"(scene: Scene) {
-    const [a, b] = await scene.pair();
+    const [a, b] = await scene.pair({ ttl: scene.long }); // which no heartbeat renews meanwhile
     const told = record(b, ALL);
     const first = await acquired(a, "k");
     const { lock: waiting } = await waiter(b, "k");
@@ -32,7 +32,7 @@ export const events: Group = group("events", {
   },
 
   async "what is granted at once has not waited"(scene: Scene) {
-    const a = await scene.manager();
+    const a = await scene.manager({ ttl: scene.long });
     const told = record(a, ALL);
     const lock = await acquired(a, "k");
     equal(told.map(({ type }) => type), ["acquired"], "events");

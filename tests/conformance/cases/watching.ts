@@ -54,7 +54,7 @@ export const watching: Group = group("watch", {
     const b = await scene.manager({ ttl: scene.steady }, cut.backend);
     await using watch = a.watch("k");
     await within(watch.ready, "the watch to stand");
-    const events = record(watch, ["locked"]);
+    const events = record(watch, ["locked", "unlocked"]);
     let lock = await acquired(b, "k", { renew: false });
     // Not the first event, maybe: a grant that comes too late to be proven is given back. And not this grant, if
     // nobody has looked before its end.
