@@ -11,7 +11,7 @@ import { readTarget } from "../../backends/etcd/address.ts";
 import { LockManager } from "../../mod.ts";
 import { EtcdCluster, type EtcdServer } from "../servers/etcd.ts";
 import { until } from "../servers/process.ts";
-import { call, claim, enter, over, request, waiter } from "../support.ts";
+import { call, claim, enter, request, waiter } from "../support.ts";
 
 describe("faults inside an etcd cluster", () => {
   const others = (cluster: EtcdCluster, server: EtcdServer) =>
@@ -19,8 +19,9 @@ describe("faults inside an etcd cluster", () => {
 
   test("the leader is killed: holders hold, waiters get their turn, tokens rise", async () => {
     await using cluster = await EtcdCluster.start({ partitions: true });
-    await using one = new LockManager(etcd(cluster.urls), { ttl: 30_000 });
-    await using two = new LockManager(etcd(cluster.urls), { ttl: 30_000 });
+    const options = { ttl: 60_000, retryFor: 60_000 };
+    await using one = new LockManager(etcd(cluster.urls), options);
+    await using two = new LockManager(etcd(cluster.urls), options);
     const lock = await one.acquire("killed");
     const { lock: waiting } = await waiter(two, "killed");
     const leader = await cluster.leader();
@@ -40,7 +41,8 @@ describe("faults inside an etcd cluster", () => {
   test("a leader paused, deposed and continued extends no lease that the cluster does not", async () => {
     await using cluster = await EtcdCluster.start({ partitions: true });
     const refusals: string[] = [];
-    for (let round = 0; round < 2; round++) {
+    // Whether it learns of its successor first is up to chance.
+    for (let round = 0; round < 2 || (round < 6 && !/leader has changed/.test(refusals.join())); round++) {
       const leader = await cluster.leader();
       const port = new EtcdClient(readTarget(leader.url));
       const witness = new EtcdClient(readTarget(others(cluster, leader)));
@@ -56,18 +58,21 @@ describe("faults inside an etcd cluster", () => {
       await cluster.leader(leader);
       await sleep(1_000);
       const sent = performance.now();
-      const renewed = lease.renew([held], call(8_000)).then(() => true, ({ message }) => {
-        refusals.push(message);
-        return false;
-      });
+      const renewed = lease.renew([held], call(8_000)).then(
+        (outcomes) => outcomes.get(held.id)?.state === "granted",
+        ({ message }) => {
+          refusals.push(message);
+          return false;
+        },
+      );
       await sleep(100);
       leader.resume();
       // If it is acknowledged, the cluster must keep the lock for a ttl from the send on.
       const deadline = await renewed ? sent + 5_000 * 0.99 : undefined;
       let gone = Infinity;
       await until(async () => {
-        const { TTL } = await witness.call("leaseTimeToLive", { ID: granted.ID }, call());
-        if (Number(TTL) > 0) return false;
+        const seen = await witness.call("leaseTimeToLive", { ID: granted.ID }, call()).catch(() => {});
+        if (seen === undefined || Number(seen.TTL) > 0) return false;
         gone = performance.now();
         return true;
       }, () => "the lease never ended");
@@ -84,15 +89,13 @@ describe("faults inside an etcd cluster", () => {
   test("the member of a holder is cut off from the majority: lost by the deadline, then handed on", async () => {
     await using cluster = await EtcdCluster.start({ partitions: true });
     const server = cluster.servers[0]!;
-    await using lonely = new LockManager(etcd(server.url), { ttl: 3_000 });
-    await using majority = new LockManager(etcd(others(cluster, server)), { ttl: 3_000 });
+    await using lonely = new LockManager(etcd(server.url), { ttl: 8_000 });
+    await using majority = new LockManager(etcd(others(cluster, server)), { ttl: 30_000, retryFor: 60_000 });
     const lock = await lonely.acquire("cut off");
     const { lock: waiting } = await waiter(majority, "cut off");
-    let overAt = Infinity;
-    void over(lock).then(() => overAt = performance.now());
     cluster.isolate(server);
     const successor = await waiting;
-    assert.ok(overAt <= performance.now(), "two holders");
+    assert.ok(lock.signal.aborted, "two holders");
     assert.equal((lock.signal.reason as { why?: string }).why, "expired");
     assert.equal(await successor.release(), true);
   });
@@ -100,15 +103,18 @@ describe("faults inside an etcd cluster", () => {
   test("the member of a waiter is cut off from the majority: it gets its turn all the same", async () => {
     await using cluster = await EtcdCluster.start({ partitions: true });
     const server = cluster.servers[0]!;
-    await using majority = new LockManager(etcd(others(cluster, server)), { ttl: 6_000 });
+    const options = { ttl: 12_000, retryFor: 60_000 };
+    await using majority = new LockManager(etcd(others(cluster, server)), options);
     const lock = await majority.acquire("waiting");
     // Whichever member it begins with: one of three such waiters is at the one that is cut off.
-    await using one = new LockManager(etcd([server.url, ...others(cluster, server)]), { ttl: 6_000 });
-    await using two = new LockManager(etcd(cluster.urls), { ttl: 6_000 });
-    await using three = new LockManager(etcd(cluster.urls.toReversed()), { ttl: 6_000 });
+    await using one = new LockManager(etcd([server.url, ...others(cluster, server)]), options);
+    await using two = new LockManager(etcd(cluster.urls), options);
+    await using three = new LockManager(etcd(cluster.urls.toReversed()), options);
     const waiting = [];
     for (const locks of [one, two, three]) waiting.push((await waiter(locks, "waiting")).lock);
     cluster.isolate(server);
+    // It may fail once, if the leader is the one that is cut off.
+    await until(() => lock.renew().then(() => true, () => false), () => "no renewal by the majority");
     assert.equal(await lock.release(), true);
     // Each as it comes: one that cannot be renewed in time loses its place, and is served after the others.
     await Promise.all(waiting.map(async (next) => assert.equal(await (await next).release(), true)));

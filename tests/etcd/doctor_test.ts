@@ -36,6 +36,7 @@ test(
     const { leases } = await first!.rpc("lease/leases");
     assert.equal(leases, undefined);
     await second!.kill();
+    await cluster.leader(second);
     const { findings: fewer, unsafe: without } = await beside(first!, at(...cluster.servers));
     assert.deepEqual(without, []);
     assertFound(fewer, "members", "note", new RegExp(`${second!.port}.*ECONNREFUSED`));

@@ -49,7 +49,7 @@ describe("faults between a client and etcd", () => {
   const behind = (ttl = 6_000) => new LockManager(etcd(`${HOST}:${proxy.port}`), { ttl });
 
   test("a lease that an operator revokes: the lock is lost, a waiter enters again", async () => {
-    await using locks = new LockManager(etcd(server.url), { ttl: 1_500 });
+    await using locks = new LockManager(etcd(server.url), { ttl: 9_000 });
     const lock = await locks.acquire("revoked");
     const { lock: waiting } = await waiter(locks, "revoked");
     const names = await etcdctl(server.url, "get", "holdfast/revoked/", "--prefix", "--keys-only");
@@ -107,40 +107,38 @@ describe("faults between a client and etcd", () => {
   });
 
   test("an attempt given up while its reply is missing leaves nothing behind", async () => {
-    await using locks = behind();
+    await using locks = behind(60_000);
     await (await locks.acquire("warm")).release();
     proxy.cut("down");
     const giving = locks.acquire("given up", { signal: AbortSignal.timeout(300) });
     await assert.rejects(giving, { name: "TimeoutError" });
     proxy.heal();
-    await using lock = await direct.acquire("given up", { signal: AbortSignal.timeout(5_000) });
+    await using lock = await direct.acquire("given up", { signal: AbortSignal.timeout(30_000) });
     await sleep(300); // for a late copy to show itself
     assert.deepEqual((await direct.inspect("given up"))?.waiters, []);
     assert.ok(lock.held);
   });
 
   test("keep-alives whose replies are lost do not extend the deadline, and do not end the lock", async () => {
-    await using locks = behind(4_500);
+    await using locks = behind(12_000);
     await using lock = await locks.acquire("replies");
     const before = lock.remaining;
     proxy.cut("down");
-    await sleep(2_000);
-    assert.ok(lock.remaining <= before - 1_900, `${before} became ${lock.remaining}`);
+    await sleep(5_000);
+    assert.ok(lock.remaining <= before - 4_900, `${before} became ${lock.remaining}`);
     proxy.heal();
     proxy.reset();
-    await next(lock, "renewed");
-    assert.ok(lock.held && lock.remaining > before - 1_900);
+    await Promise.race([next(lock, "renewed"), over(lock).then((why) => Promise.reject(why))]);
+    assert.ok(lock.held && lock.remaining > before - 4_900);
   });
 
   test("with all replies lost the lock is over before another can have it", async () => {
-    await using locks = behind(2_000);
+    await using locks = behind();
     const lock = await locks.acquire("mute");
     const { lock: waiting } = await waiter(direct, "mute");
-    let overAt = 0;
-    lock.signal.addEventListener("abort", () => overAt = performance.now());
     proxy.cut("down");
     const successor = await waiting;
-    assert.ok(overAt > 0, "the successor holds, and the signal has not aborted");
+    assert.ok(lock.signal.aborted, "the successor holds, and the signal has not aborted");
     assert.equal((lock.signal.reason as { why?: string }).why, "expired");
     proxy.heal();
     await successor.release();
@@ -177,7 +175,8 @@ describe("faults between a client and etcd", () => {
   });
 
   test("a restart shorter than the ttl: holders hold, waiters wait, watches go on", async () => {
-    await using locks = new LockManager(etcd(server.url), { ttl: 8_000 });
+    // Longer than a server takes to begin on a busy machine.
+    await using locks = new LockManager(etcd(server.url), { ttl: 60_000, retryFor: 60_000 });
     await using watch = locks.watch("restart");
     await watch.ready;
     const locked = next(watch, "locked");
@@ -185,7 +184,7 @@ describe("faults between a client and etcd", () => {
     await locked; // a hold that no look has seen has no end
     const { lock: waiting } = await waiter(locks, "restart");
     await server.restart();
-    await lock.renew();
+    await until(() => lock.renew().then(() => true, () => false), () => "no renewal since the restart");
     const unlocked = next(watch, "unlocked");
     assert.equal(await lock.release(), true);
     const successor = await waiting;
@@ -196,7 +195,8 @@ describe("faults between a client and etcd", () => {
 
   // Red if: streams are closed, or a session is destroyed, from within its "goaway": that crashes Deno.
   test("a server that says goodbye to many at once costs no lock and no process", async () => {
-    const all = Array.from({ length: 30 }, () => new LockManager(etcd(server.url), { ttl: 10_000 }));
+    const options = { ttl: 60_000, retryFor: 60_000 };
+    const all = Array.from({ length: 30 }, () => new LockManager(etcd(server.url), options));
     const locks = await Promise.all(all.map((manager, n) => manager.acquire(`goodbye ${n}`)));
     const waiting = all.map((manager, n) => manager.acquire(`goodbye ${n}`));
     await sleep(300);
@@ -208,7 +208,7 @@ describe("faults between a client and etcd", () => {
 
   test("close() with a lock, a waiter and a watch lets the process exit by itself", async () => {
     const [binary, args] = script(new URL("./exit_child.ts", import.meta.url), [server.url]);
-    assert.equal(await run(binary, args, { timeout: 20_000 }), "rejected\nclosed\n");
+    assert.equal(await run(binary, args), "rejected\nclosed\n");
     assert.equal(await direct.inspect("k"), undefined);
   });
 
@@ -216,7 +216,7 @@ describe("faults between a client and etcd", () => {
     const [binary, args] = script(new URL("./exit_silent_child.ts", import.meta.url), [server.url]);
     server.pause();
     try {
-      assert.equal(await run(binary, args, { timeout: 20_000 }), "rejected\nclosed\n");
+      assert.equal(await run(binary, args), "rejected\nclosed\n");
     } finally {
       server.resume();
     }

@@ -24,7 +24,7 @@ describe("through etcd grpc-proxy", () => {
 
   // Goes red if: the stream of a keep-alive is half-closed before its answer is there.
   test("a lock is renewed, watched and handed over", async () => {
-    await using locks = new LockManager(etcd(proxy.url), { ttl: 3_000 });
+    await using locks = new LockManager(etcd(proxy.url), { ttl: 9_000 });
     await using watch = locks.watch("k");
     await watch.ready;
     const locked = next(watch, "locked");
@@ -64,7 +64,7 @@ describe("through etcd grpc-proxy", () => {
 
   test("what a killed holder leaves ends by its ttl", async () => {
     await using locks = new LockManager(etcd(proxy.url));
-    const theirs = await goLock(proxy.url, "holdfast/killed", 2);
+    const theirs = await goLock(proxy.url, "holdfast/killed");
     await theirs.held;
     const { lock: waiting } = await waiter(locks, "killed");
     await theirs.kill();

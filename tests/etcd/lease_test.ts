@@ -19,6 +19,9 @@ const claim = (key: string, options?: Partial<Claim>) => claimed({ key: `holdfas
 
 const shared = { limit: Infinity };
 
+/** Seconds, longer than a test takes: nothing renews these leases. */
+const TTL = 120;
+
 describe("an etcd lease", () => {
   let server: EtcdServer;
   let port: Port;
@@ -33,12 +36,12 @@ describe("an etcd lease", () => {
 
   async function open(over: Port = port): Promise<{ lease: Lease; lost: string[]; id: string }> {
     const lost: string[] = [];
-    const granted = await port.call("leaseGrant", { TTL: 5 }, call());
+    const granted = await port.call("leaseGrant", { TTL }, call());
     const told = ({ why }: Gone, id?: string) => void lost.push(id === undefined ? why : `${why} ${id}`);
     return {
       lease: new QueueLease<EtcdQueued>(
-        { ...request(5_000), told },
-        (ears) => new EtcdQueues(over, request(5_000), granted, ears),
+        { ...request(TTL * 1_000), told },
+        (ears) => new EtcdQueues(over, request(TTL * 1_000), granted, ears),
       ),
       lost,
       id: granted.ID,
@@ -343,7 +346,7 @@ describe("an etcd lease", () => {
     assert.deepEqual(lost, []);
     lie = "9223372036854775807";
     assert.equal((await lease.renew([held], call())).get(held.id)?.state, "granted");
-    assert.equal(lease.ttl, 5_000);
+    assert.equal(lease.ttl, TTL * 1_000);
     await lease.close(call());
   });
 

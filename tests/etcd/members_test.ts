@@ -10,7 +10,7 @@ import { EtcdServer } from "../servers/etcd.ts";
 import { freePort, HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { listening, scripted } from "./bare_peer.ts";
-import { next } from "../support.ts";
+import { next, over } from "../support.ts";
 
 /** An address that takes every connection, says so many bytes, and nothing more. */
 async function mute(
@@ -48,12 +48,24 @@ describe("members of which some are silent", () => {
     await server[Symbol.asyncDispose]();
   });
 
+  /** Calls may take 10 s, so that no server is taken for silent that stands still for a moment. */
+  const options = { retryFor: 60_000, ttl: 60_000 };
+
+  /** Fails when a call has to be repeated. */
+  const once = (locks: LockManager) => {
+    const failures: unknown[] = [];
+    locks.addEventListener("error", ({ error }) => void failures.push(error));
+    return () => assert.deepEqual(failures, []);
+  };
+
   /** With each order of the addresses, since it is left to chance with which one begins. */
   async function always(urls: readonly string[], each: (locks: LockManager) => Promise<void>): Promise<void> {
     const orders = urls.map((_, from) => [...urls.slice(from), ...urls.slice(0, from)]);
     await Promise.all([...orders, ...orders].map(async (hosts) => {
-      await using locks = new LockManager(etcd(hosts), { retryFor: 0, ttl: 60_000 });
+      await using locks = new LockManager(etcd(hosts), options);
+      const nothingFailed = once(locks);
       await each(locks);
+      nothingFailed();
     }));
   }
   const works = async (locks: LockManager) => {
@@ -94,8 +106,9 @@ describe("members of which some are silent", () => {
       await works(locks);
       proxy.reset();
     }
-    // Once to find out; and whenever the other one takes its time to answer, as on a busy machine.
-    assert.ok(silent.met() < rounds / 2, `it was tried ${silent.met()} times`);
+    // Once to find out; and whenever the other one takes its time to answer, as on a busy machine. A call that
+    // begins with it does so in each round, but for the first, perhaps.
+    assert.ok(silent.met() < rounds - 1, `it was tried ${silent.met()} times`);
   });
 
   // Goes red if: no ping is sent, or its answer is not waited for.
@@ -103,23 +116,25 @@ describe("members of which some are silent", () => {
     const cut = async (others: readonly string[]) => {
       await using way = await Proxy.start({ port: server.port });
       const hosts = [`${HOST}:${way.port}`, ...others];
-      await using locks = new LockManager(etcd(hosts), { retryFor: 0, ttl: 60_000 });
+      await using locks = new LockManager(etcd(hosts), options);
+      const nothingFailed = once(locks);
       await works(locks);
       const before = Date.now();
       way.cut("both", ({ since }) => since <= before);
       await works(locks);
+      nothingFailed();
       way.heal();
     };
     await Promise.all([cut([]), cut([server.url])]);
   });
 
   test("a lock is kept, and its waiter served, though the member falls silent", async () => {
-    await using locks = new LockManager(etcd([`${HOST}:${proxy.port}`, server.url]), { ttl: 3_000 });
+    await using locks = new LockManager(etcd([`${HOST}:${proxy.port}`, server.url]), { ttl: 9_000 });
     await using others = new LockManager(etcd(server.url));
     const lock = await locks.acquire("kept");
     const waiting = others.acquire("kept");
     proxy.cut();
-    await next(lock, "renewed");
+    await Promise.race([next(lock, "renewed"), over(lock).then((why) => Promise.reject(why))]);
     assert.ok(lock.held);
     assert.equal(await lock.release(), true);
     await (await waiting).release();
