@@ -11,7 +11,7 @@ import org.apache.curator.retry.RetryOneTime;
 /** Does with Curator what it is told, a line at a time: "acquire PATH MILLISECONDS", "release PATH". */
 public class CuratorPeer {
   public static void main(String[] arguments) throws Exception {
-    CuratorFramework client = CuratorFrameworkFactory.newClient(arguments[0], 3_000, 3_000, new RetryOneTime(100));
+    CuratorFramework client = CuratorFrameworkFactory.newClient(arguments[0], 8_000, 8_000, new RetryOneTime(100));
     client.start();
     client.blockUntilConnected();
     Map<String, InterProcessMutex> held = new HashMap<>();

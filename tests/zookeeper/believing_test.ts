@@ -15,10 +15,10 @@ describe("somebody else behind the address of ZooKeeper", () => {
   let other: ZooKeeperServer;
 
   before(async () => {
-    const config = ["maxClientCnxns=3"];
+    const config = ["maxSessionTimeout=60000"];
     [server, other] = await Promise.all([
-      ZooKeeperServer.start({ tickTime }),
       ZooKeeperServer.start({ tickTime, config }),
+      ZooKeeperServer.start({ tickTime, config: [...config, "maxClientCnxns=3"] }),
     ]);
     await using further = manager(other.address);
     for (let n = 0; n < 20; n++) await (await further.acquire("further")).release();
@@ -29,7 +29,7 @@ describe("somebody else behind the address of ZooKeeper", () => {
   });
 
   const manager = (address: string | (() => Promise<string>), options = {}) =>
-    new LockManager(zookeeper({ address, tickTime }), { ttl: 8_000, ...options });
+    new LockManager(zookeeper({ address, tickTime }), { ttl: 60_000, ...options });
 
   const says = async (lock: Lock, what: RegExp) => {
     let said = "";

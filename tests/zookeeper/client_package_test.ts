@@ -12,7 +12,7 @@ import { Proxy } from "../servers/proxy.ts";
 import { ZooKeeperServer } from "../servers/zookeeper.ts";
 import { Operator } from "./operator.ts";
 
-const sessionTimeout = 1_000;
+const sessionTimeout = 4_000; // longer than this process may stand still
 
 describe("node-zookeeper-client", () => {
   let server: ZooKeeperServer;

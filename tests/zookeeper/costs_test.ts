@@ -48,11 +48,17 @@ describe("what locks cost ZooKeeper", () => {
       const since = performance.now();
       return [await done, performance.now() - since] as const;
     };
-    for (const key of ["one", "two", "one"]) {
-      const [lock, acquired] = await timed(locks.acquire(key));
-      const [, released] = await timed(lock.release());
-      assert.ok(acquired >= trip && acquired < 2 * trip, `acquired in ${acquired} ms`);
-      assert.ok(released >= trip && released < 2 * trip, `released in ${released} ms`);
+    for (const keys of [["one", "two", "three"], ["one", "two", "three"]]) {
+      // The least of several tries: a machine that stands still for a moment makes two of one all the same.
+      let [acquired, released] = [Infinity, Infinity];
+      for (const key of keys) {
+        const [lock, acquiredIn] = await timed(locks.acquire(key));
+        const [, releasedIn] = await timed(lock.release());
+        acquired = Math.min(acquired, acquiredIn);
+        released = Math.min(released, releasedIn);
+      }
+      assert.ok(acquired > trip / 2 && acquired < 2 * trip, `acquired in ${acquired} ms`);
+      assert.ok(released > trip / 2 && released < 2 * trip, `released in ${released} ms`);
     }
     const [tried] = await timed(locks.tryAcquire("keeper"));
     assert.equal(tried, undefined);
@@ -71,6 +77,7 @@ describe("what locks cost ZooKeeper", () => {
     await sleep(100);
     await lock.renew();
     const before = [await count("zk_packets_received"), await count("zk_packets_sent")] as const;
+    const since = performance.now();
     for (let turn = 0; turn < turns; turn++) {
       await lock.release();
       lock = await waiting[turn]!;
@@ -78,7 +85,7 @@ describe("what locks cost ZooKeeper", () => {
     const received = await count("zk_packets_received") - before[0];
     const sent = await count("zk_packets_sent") - before[1];
     // Beside the hand-overs: heartbeats, the operator's pings, and the questions for these numbers.
-    const others = 15;
+    const others = 15 + 2 * Math.ceil((performance.now() - since) / 1_000);
     assert.ok(received <= 3 * turns + others, `${received} requests for ${turns} hand-overs`);
     assert.ok(sent - received <= turns + others, `${sent - received} events for ${turns} hand-overs`);
   });
@@ -145,8 +152,8 @@ describe("what locks cost ZooKeeper", () => {
     await using locks = manager(10_000, tidy.address);
     const lock = await locks.acquire("seen");
     await locks.inspect("seen");
-    await sleep(100);
-    const before = await count("zk_watch_count", tidy);
+    const before = 1; // the lock's own, which is set in a moment
+    await until(async () => await count("zk_watch_count", tidy) === before, () => "the lock has no watch");
     for (const key of ["seen", "never"]) {
       for (let times = 0; times < 3; times++) {
         const watch = locks.watch(key);

@@ -3,7 +3,7 @@ import process from "node:process";
 import { zookeeper } from "../../backends/zookeeper.ts";
 import { LockManager } from "../../mod.ts";
 
-const locks = new LockManager(zookeeper({ address: process.argv[2]!, tickTime: 500 }), { ttl: 2_000 });
+const locks = new LockManager(zookeeper({ address: process.argv[2]!, tickTime: 500 }), { ttl: 10_000 });
 const lock = await locks.acquire("exits");
 locks.acquire("exits").catch(() => {});
 const watch = locks.watch("exits");

@@ -23,7 +23,7 @@ describe("Curator's InterProcessMutex and Holdfast", () => {
       Curator.start(server.address),
       Operator.connect(server.address),
     ]);
-    locks = new LockManager(zookeeper({ address: `${server.address}/app`, tickTime }), { ttl: 4_000 });
+    locks = new LockManager(zookeeper({ address: `${server.address}/app`, tickTime }), { ttl: 10_000 });
   });
   after(async () => {
     await locks?.close();
@@ -39,7 +39,7 @@ describe("Curator's InterProcessMutex and Holdfast", () => {
     );
 
   test("what Curator holds, Holdfast waits for, and is given on release", async () => {
-    assert.equal(await curator.acquire("/app/holdfast/a", 5_000), true);
+    assert.equal(await curator.acquire("/app/holdfast/a", 60_000), true);
     assert.equal(await locks.tryAcquire("a"), undefined);
     assert.equal(await locks.tryAcquire("a", { mode: "shared" }), undefined);
     assert.equal(await locks.tryAcquire("a", { limit: 3 }), undefined);
@@ -59,7 +59,7 @@ describe("Curator's InterProcessMutex and Holdfast", () => {
       const key = `b${Object.keys(options)}`;
       const lock = await locks.acquire(key, options);
       assert.equal(await curator.acquire(`/app/holdfast/${key}`, 300), false);
-      const next = curator.acquire(`/app/holdfast/${key}`, 10_000);
+      const next = curator.acquire(`/app/holdfast/${key}`, 60_000);
       await queued(key, 2);
       await lock.release();
       assert.equal(await next, true);
@@ -71,7 +71,7 @@ describe("Curator's InterProcessMutex and Holdfast", () => {
   test("one queue, in order of arrival: Holdfast, Curator, Holdfast", async () => {
     const first = await locks.acquire("c");
     const order: string[] = [];
-    const second = curator.acquire("/app/holdfast/c", 10_000).then(() => void order.push("curator"));
+    const second = curator.acquire("/app/holdfast/c", 60_000).then(() => void order.push("curator"));
     await queued("c", 2);
     const third = locks.acquire("c").then((lock) => (order.push("holdfast"), lock));
     await queued("c", 3);
@@ -102,7 +102,7 @@ describe("Curator's InterProcessMutex and Holdfast", () => {
     })();
     const theirs = (async () => {
       for (let turn = 0; turn < 100; turn++) {
-        assert.equal(await curator.acquire("/app/holdfast/d", 10_000), true);
+        assert.equal(await curator.acquire("/app/holdfast/d", 60_000), true);
         enter("curator");
         await sleep(Math.random() * 3);
         inside.delete("curator");
@@ -115,7 +115,7 @@ describe("Curator's InterProcessMutex and Holdfast", () => {
 
   test("a Curator process that is killed frees its lock when its session ends", async () => {
     await using doomed = await Curator.start(server.address);
-    assert.equal(await doomed.acquire("/app/holdfast/e", 5_000), true);
+    assert.equal(await doomed.acquire("/app/holdfast/e", 60_000), true);
     const next = locks.acquire("e");
     await queued("e", 2);
     doomed.kill();
