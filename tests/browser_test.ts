@@ -18,7 +18,7 @@ const skip = !chosenStores().includes("memory")
 for (const bundler of bundlers.filter(({ runtime }) => runtime === thisRuntime)) {
   test(
     `${bundler.name}: bundles without a warning, and it locks in Chromium`,
-    { skip, timeout: 120_000 },
+    { skip, timeout: 240_000 },
     async () => {
       const folder = mkdtempSync(join(tmpdir(), "holdfast-bundle-"));
       try {

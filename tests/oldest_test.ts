@@ -67,7 +67,7 @@ async function evaluate(binary: string, text: string): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-oldest-"));
   try {
     const env = { HOLDFAST_DB: join(folder, "locks.db"), NO_COLOR: "1" };
-    return await run(binary, [...EVALUATE[thisRuntime], text], { cwd: ROOT, env });
+    return await run(binary, [...EVALUATE[thisRuntime], text], { cwd: ROOT, env, timeout: 240_000 });
   } finally {
     rmSync(folder, { recursive: true });
   }

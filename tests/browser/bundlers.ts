@@ -61,7 +61,7 @@ export const bundlers: readonly Bundler[] = [
 export async function bundle({ entries, command, says }: Bundler, folder: string): Promise<string[]> {
   const said = await Promise.all(entries.map(async (entry) => {
     const all = ["-c", 'exec "$@" 2>&1', "sh", ...command(entry, folder)];
-    return await run("sh", all, { cwd: ROOT, env: { NO_COLOR: "1" } });
+    return await run("sh", all, { cwd: ROOT, env: { NO_COLOR: "1" }, timeout: 120_000 });
   }));
   return said.join("\n").split("\n").filter((line) => line !== "" && !says.test(line));
 }

@@ -81,7 +81,7 @@ test("both files are what their readers expect", async () => {
   const paths = { "kubernetes-types/*": [`${ROOT}/node_modules/kubernetes-types/*`] };
   const compilerOptions = { strict: true, noEmit: true, module: "nodenext", types: [], paths };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["job.ts"] }));
-  await run(`${BIN}/tsc`, ["-p", folder]);
+  await run(`${BIN}/tsc`, ["-p", folder], { timeout: 240_000 });
 });
 
 // Red if: a command is killed before it can end, a second start finds the key free, or the next one finds it taken.
