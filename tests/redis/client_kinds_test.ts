@@ -9,7 +9,7 @@ import { LockManager } from "../../mod.ts";
 import { until } from "../servers/process.ts";
 import { RedisCluster, RedisSentinels, type RedisServer } from "../servers/redis.ts";
 import { type Handed, type Kind, kinds, type Place } from "./clients/kinds.ts";
-import { uses } from "./clients/uses.ts";
+import { connects, uses } from "./clients/uses.ts";
 
 const [cluster, sentinels] = await Promise.all([
   RedisCluster.start(),
@@ -91,6 +91,7 @@ for (const to of ["server", "Cluster"] as const) {
         handed([kind], async ([two]) => {
           await using ours = new LockManager(redis(one!.client), { retryFor: 0 });
           await using theirs = new LockManager(redis(two!.client), { retryFor: 0 });
+          for (const locks of [ours, theirs]) await connects(locks);
           await using lock = await ours.tryAcquire(kind.name);
           await using other = await theirs.tryAcquire(kind.name);
           assert.ok(lock && other, kind.name);
@@ -104,6 +105,7 @@ for (const to of ["server", "Cluster"] as const) {
 async function exclude(backends: readonly ReturnType<typeof redis>[], key: string): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const managers = backends.map((backend) => stack.use(new LockManager(backend, { retryFor: 0 })));
+  for (const locks of managers) await connects(locks);
   for (const holder of managers) {
     await using lock = await holder.tryAcquire(key);
     assert.ok(lock);

@@ -24,8 +24,8 @@ async function renewed(lock: Lock): Promise<void> {
 
 /** A lock and a waiter live through the failover of their master. */
 async function survives(target: RedisTarget, fail: () => Promise<void>): Promise<void> {
-  await using a = new LockManager(redis(target), { ttl: 20_000, retryFor: 30_000 });
-  await using b = new LockManager(redis(target), { ttl: 20_000, retryFor: 30_000 });
+  await using a = new LockManager(redis(target), { ttl: 40_000, retryFor: 30_000 });
+  await using b = new LockManager(redis(target), { ttl: 40_000, retryFor: 30_000 });
   const lock = await a.acquire("k");
   const { lock: waiting } = await waiter(b, "k");
   await fail();
@@ -109,6 +109,7 @@ test("Cluster: a master that hangs is left for its successor", SLOW, async () =>
     const master = await cluster.master("holdfast/{k}");
     await master.replicated();
     const [other] = cluster.servers.filter((server) => server !== master);
+    await cluster.impatient();
     master.pause();
     // Until the others know it as failed and without slots.
     const gone = new RegExp(`:${master.port}@\\S+ \\S*fail\\S* \\S+ \\S+ \\S+ \\S+ \\S+\\s*$`, "m");

@@ -10,7 +10,7 @@ import { RedisServer } from "../servers/redis.ts";
 import { Random } from "../simulation/random.ts";
 import { CALL, claim, entered, open } from "../support.ts";
 
-const SLOW = { timeout: 120_000 };
+const SLOW = { timeout: 240_000 };
 const server = await RedisServer.start();
 after(() => server[Symbol.asyncDispose]());
 
@@ -68,7 +68,7 @@ test("whoever comes and goes: the queue is what the rule makes of it", SLOW, asy
 
 test("everybody who has expired at once makes room at once, however many", SLOW, async () => {
   await using backend = redis(server.url);
-  const { lease: brief } = await open(backend, 1_000);
+  const { lease: brief } = await open(backend, 5_000); // of which none may be over while the others come
   const { lease } = await open(backend, 60_000);
   const key = "holdfast/expired";
   const dead = Array.from({ length: 300 }, () => claim({ key, limit: Infinity }));
@@ -79,7 +79,7 @@ test("everybody who has expired at once makes room at once, however many", SLOW,
   await Promise.all(two.map((one) => brief.attempt(one, PATIENT)));
   let reader = claim({ key, limit: Infinity, wait: false });
   assert.equal((await lease.attempt(reader, PATIENT)).state, "contended");
-  await sleep(1_100);
+  await sleep(5_100);
   reader = claim({ ...reader, id: crypto.randomUUID() });
   const outcomes = [...(await brief.renew(two, PATIENT)).values()];
   assert.deepEqual(outcomes, Array(2).fill({ state: "gone", why: "expired" }));
@@ -197,18 +197,18 @@ test("what another program keeps under a key is left alone", async () => {
 
 test("the first in line is told when the time of who holds is up, and nobody else", async () => {
   await using backend = redis(server.url);
-  const { lease: brief } = await open(backend, 2_000);
+  const { lease: brief } = await open(backend, 4_500);
   const { lease } = await open(backend, 60_000);
   for (const holders of [[{ limit: 1 }], [{ limit: 2 }, { limit: 2 }]]) {
     const key = `holdfast/line${holders.length}`;
     for (const holder of holders) await brief.attempt(claim({ key, ...holder }), PATIENT);
     const [first, second] = [claim({ key }), claim({ key })];
     const told = await lease.attempt(first, PATIENT);
-    assert.ok(told.state === "contended" && told.recheck! > 0 && told.recheck! <= 2_000);
+    assert.ok(told.state === "contended" && told.recheck! > 0 && told.recheck! <= 4_500);
     assert.deepEqual(await lease.attempt(second, PATIENT), { state: "contended", recheck: 5_000 });
     const again = await lease.renew([first, second], PATIENT);
     const [one, two] = [first, second].map(({ id }) => (again.get(id) as { recheck: number }).recheck);
-    assert.ok(one! <= 2_000 && two === 5_000);
+    assert.ok(one! <= 4_500 && two === 5_000);
   }
 });
 
@@ -246,7 +246,7 @@ test(
     for (const [name, kind] of Object.entries(kinds)) {
       const key = `holdfast/cost of ${name}`.replaceAll(" ", "-");
       const all = Array.from({ length: 3_000 }, () => claim({ key, ...kind }));
-      const cost = async () => {
+      const once = async () => {
         await server.cli("config", "resetstat");
         const one = claim({ key, ...kind });
         await lease.attempt(one, PATIENT);
@@ -255,8 +255,15 @@ test(
         await lease.release(one, entered(PATIENT));
         const stats = await server.cli("info", "commandstats");
         return [...stats.matchAll(/cmdstat_(?!info|config)(\S+?):calls=(\d+)/g)].map(([, command, calls]) =>
-          `${command} ${calls}`
-        ).sort();
+          [command!, Number(calls)] as const
+        );
+      };
+      // The least of several, since the backend sends an echo to itself now and then.
+      const cost = async () => {
+        const all = [new Map(await once()), new Map(await once()), new Map(await once())];
+        const least = (command: string) => Math.min(...all.map((one) => one.get(command) ?? 0));
+        return [...all[0]!.keys()].map((command) => `${command} ${least(command)}`)
+          .filter((text) => !text.endsWith(" 0")).sort();
       };
       await Promise.all(all.slice(0, 10).map((one) => lease.attempt(one, PATIENT)));
       const few = await cost();

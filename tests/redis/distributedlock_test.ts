@@ -28,7 +28,7 @@ test(
     await using servers = await RedisSentinels.start();
     const [{ host, port }] = servers.sentinels as [typeof servers.sentinels[number]];
     await using locks = new LockManager(redis({ sentinels: [{ host, port }], name: servers.name }));
-    const lock = await locks.acquire("key", { ttl: 15_000 });
+    const lock = await locks.acquire("key", { ttl: 30_000 });
     const master = await servers.master();
     await master.replicated();
     await master.kill();
@@ -74,8 +74,8 @@ test("distributedlock: wakes on release and takes over by itself", SLOW, async (
   await lock.release();
   await using taken = await waiting;
   assert.ok(
-    performance.now() - released < 4_000,
-    "told, not polled: who is not told asks after five seconds",
+    performance.now() - released < 15_000,
+    "told, not polled: who is not told hears of it by a renewal, after 20 s",
   );
   assert.ok(taken.held);
 });
@@ -83,8 +83,8 @@ test("distributedlock: wakes on release and takes over by itself", SLOW, async (
 test("distributedlock: ttl and renewal", SLOW, async () => {
   await using server = await RedisServer.start();
   await using locks = new LockManager(redis(server.url));
-  await using lock = await locks.acquire("key", { ttl: 600 });
-  await sleep(1_500);
+  await using lock = await locks.acquire("key", { ttl: 5_000 });
+  await sleep(6_000);
   assert.ok(lock.held, "renewed well before its ttl ran out");
   await using idle = await locks.acquire("idle", { ttl: 300, renew: false });
   await sleep(400);

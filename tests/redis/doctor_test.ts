@@ -107,7 +107,7 @@ test("a clock that is an hour ahead is told", async () => {
   clock.step(3_600_000);
   await using ahead = await RedisServer.start({ env: clock.env });
   const findings = await examined(ahead.url);
-  assertFound(findings, "clock", "note", /It is 1 h|3600 s ahead of this machine/);
+  assertFound(findings, "clock", "note", /It is (1 h|3[56]\d\d s) ahead of this machine/);
   assert.deepEqual(unsafeTopics(findings), []);
   assertFound(await examined(server.url), "clock", "good");
 });
@@ -136,13 +136,19 @@ test("Sentinels: their number, and whether they are enough", SLOW, async () => {
   assert.deepEqual(unsafeTopics(findings), []);
   assertFound(findings, "sentinels", "good", /There are 3, and 2 have to agree/);
   assertFound(findings, "failover", "note", /Replicas: 1/);
+  await set.impatient();
   await set.sentinels[1]!.kill();
   await set.sentinels[2]!.kill();
   await until(
     async () => /NOQUORUM/.test(await set.ask("sentinel", "ckquorum", set.name)),
     () => "a quorum stays",
   );
-  const fewer = await examined(url);
+  // One of several times: a Sentinel that is alone has a third of a second to answer.
+  let fewer = await examined(url).catch(() => undefined);
+  for (let left = 5; fewer === undefined && left > 0; left--) {
+    fewer = await examined(url).catch(() => undefined);
+  }
+  assert.ok(fewer, "the Sentinel that is left does not tell the master");
   assertFound(fewer, "sentinels", "note", /Too few of them/);
   assertFound(fewer, "sentinels", "note", new RegExp(`Cannot connect to Redis at ${hosts[1]}`));
 });

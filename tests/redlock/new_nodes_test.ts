@@ -8,10 +8,11 @@ import { until } from "../servers/process.ts";
 import { admit, Nodes } from "./nodes.ts";
 
 const patient = { timeout: 60_000 };
-const OPTIONS = { maxTtl: 5_000 };
-const MANAGER = { ttl: 5_000, retryFor: 0 };
+const OPTIONS = { maxTtl: 10_000 };
+/** Repeats what a busy machine is too slow for, but not for as long as a new node stays out. */
+const MANAGER = { ttl: 10_000, retryFor: 6_000 };
 
-/** Whether it gets an answer: with `retryFor` 0 nobody tries again if connecting takes long. */
+/** Whether it gets an answer: nobody tries again if connecting takes long. */
 function reaches(locks: LockManager): Promise<boolean> {
   return locks.inspect("k").then(() => true, () => false);
 }
@@ -24,9 +25,11 @@ test(
     const started = performance.now();
     const managers = Array.from({ length: 5 }, () => new LockManager(redlock(nodes.urls, OPTIONS), MANAGER));
     for (const locks of managers) await until(() => reaches(locks), () => "the nodes cannot be reached");
-    const since = await Promise.all(
-      nodes.servers.map((server) => server.cli("hget", "holdfast:node", "since")),
-    );
+    let since: string[] = [];
+    await until(async () => {
+      since = await Promise.all(nodes.servers.map((server) => server.cli("hget", "holdfast:node", "since")));
+      return since.every((time) => time.trim() !== "");
+    }, () => "not all have been asked"); // a majority of them is what was waited for so far
     let inside = 0;
     let last = 0n;
     await Promise.all(managers.map(async (locks, n) => {
@@ -35,7 +38,7 @@ test(
       assert.equal(++inside, 1);
       assert.ok(lock.token > last);
       last = lock.token;
-      assert.ok(performance.now() - started > 4_500, "nobody was let in before the time");
+      assert.ok(performance.now() - started > 9_500, "nobody was let in before the time");
       inside--;
       await (await own).release();
     }));
@@ -49,19 +52,19 @@ test(
 
 test("who does not wait is told why, by whom, and for how long", patient, async () => {
   await using nodes = await Nodes.start(3, false);
-  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), MANAGER);
+  await using locks = new LockManager(redlock(nodes.urls), { retryFor: 0 });
   await until(() => reaches(locks), () => "the nodes cannot be reached");
   const error = await locks.tryAcquire("k").then(() => undefined, (error) => error as QuorumError);
   assert.equal(error?.name, "QuorumError");
   assert.match(
     error!.message,
-    /excluded \(for another [345][.\d]* s\).* \(.* stays out for the longest ttl\)$/,
+    /excluded \(for another [12]\d[.\d]* s\).* \(.* stays out for the longest ttl\)$/,
   );
 });
 
 test("waiting for new nodes ends with the signal", patient, async () => {
   await using nodes = await Nodes.start(3, false);
-  await using locks = new LockManager(redlock(nodes.urls, OPTIONS), MANAGER);
+  await using locks = new LockManager(redlock(nodes.urls));
   await until(() => reaches(locks), () => "the nodes cannot be reached");
   const enough = new AbortController();
   locks.addEventListener("waiting", () => enough.abort(new Error("enough")));

@@ -46,7 +46,7 @@ export class Nodes implements AsyncDisposable {
 
   /** Resolves once all nodes have voted for a claim. */
   unanimous(votes: string, id: string): Promise<void> {
-    return this.until(votes, (holders) => holders.every((ids) => ids.includes(id)));
+    return this.until(votes, (holders) => holders.every((ids) => ids.includes(id)), 30_000);
   }
 
   /** How many scripts they have run so far, all together. */

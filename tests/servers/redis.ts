@@ -84,7 +84,14 @@ export class RedisServer extends Server {
   }
 }
 
-/** A master with replicas, watched by Sentinels that fail over within about two seconds. */
+/**
+ * Milliseconds of silence after which others call a server of a set down: so many that no busy machine makes it so,
+ * until a test wants a failover, and waits for nothing else.
+ */
+const PATIENT = 60_000;
+const IMPATIENT = 1_000;
+
+/** A master with replicas, watched by Sentinels that, once impatient, fail over within about two seconds. */
 export class RedisSentinels implements AsyncDisposable {
   /** The name the Sentinels know the master by. */
   readonly name: string = "holdfast";
@@ -120,7 +127,7 @@ export class RedisSentinels implements AsyncDisposable {
           `bind ${HOST}`,
           `dir "${folder}"`,
           `sentinel monitor holdfast ${HOST} ${master.port} ${Math.floor(sentinels / 2) + 1}`,
-          "sentinel down-after-milliseconds holdfast 1000",
+          `sentinel down-after-milliseconds holdfast ${PATIENT}`,
           "sentinel failover-timeout holdfast 3000",
         ].join("\n"),
       );
@@ -154,8 +161,16 @@ export class RedisSentinels implements AsyncDisposable {
     throw new Error("No Sentinel knows the master");
   }
 
+  /** From now on the Sentinels call down who has been silent for a second, and no longer only for a minute. */
+  async impatient(): Promise<void> {
+    const set = ["sentinel", "set", this.name, "down-after-milliseconds", `${IMPATIENT}`];
+    const running = this.sentinels.filter(({ process }) => process.running);
+    await Promise.all(running.map(({ port }) => redisCli(this.#cli, port, set)));
+  }
+
   /** Waits until another server than this one is the master, and writable. */
   async promoted(instead: RedisServer): Promise<RedisServer> {
+    await this.impatient();
     let now = instead;
     await until(async () => {
       now = await this.master().catch(() => instead);
@@ -185,7 +200,7 @@ export class RedisCluster implements AsyncDisposable {
     const tls = options.tls ? await certificates(dataFolder("certificates"), options.tls) : undefined;
     const count = 3 * (1 + replicas);
     const ports = await freePorts(count, true); // the nodes talk on port + 10 000
-    const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"];
+    const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", `${PATIENT}`];
     if (tls) args.push("--tls-cluster", "yes", "--tls-replication", "yes");
     const servers = await Promise.all(ports.map((port) => RedisServer.start({ port, args, tls })));
     await run(await binary("redis-cli"), [
@@ -220,8 +235,15 @@ export class RedisCluster implements AsyncDisposable {
     throw new Error(`No master serves slot ${slot}`);
   }
 
+  /** From now on these nodes, or all that run, soon call down who is silent, and not only after a minute. */
+  async impatient(nodes = this.servers.filter((server) => server.process.running)): Promise<void> {
+    const set = ["config", "set", "cluster-node-timeout", `${1.5 * IMPATIENT}`];
+    await Promise.all(nodes.map((server) => server.cli(...set)));
+  }
+
   /** Waits until another server than this one serves the key. */
   async promoted(key: string, instead: RedisServer): Promise<RedisServer> {
+    await this.impatient();
     let now = instead;
     await until(async () => {
       now = await this.master(key).catch(() => instead);

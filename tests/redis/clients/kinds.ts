@@ -76,7 +76,8 @@ export const kinds: readonly Kind[] = [
     prefixes: true,
     async connect(node, keyPrefix = "") {
       const { Cluster } = await load() as Ioredis;
-      const client = new Cluster([node], { keyPrefix, lazyConnect: true });
+      // By default a busy machine that is silent for a second is no Cluster.
+      const client = new Cluster([node], { keyPrefix, lazyConnect: true, slotsRefreshTimeout: 10_000 });
       await client.on("error", () => {}).connect();
       return { client, end: () => client.disconnect() };
     },
