@@ -29,9 +29,13 @@ describe("faults of Consul itself", { concurrency: true }, () => {
 
   test("an agent that restarts without its data has ended them", async () => {
     await using server = await ConsulServer.start();
-    await using locks = new LockManager(consul(server.url));
+    await using locks = new LockManager(consul(server.url), { ttl: 60_000 });
     const lock = await locks.acquire("k");
     await server.restart();
+    await until(
+      async () => await lock.renew().then(() => false, () => lock.signal.aborted),
+      () => "the lock is still held",
+    );
     assert.equal((await over(lock)).why, "revoked");
     await (await locks.acquire("k")).release();
   });
@@ -40,7 +44,7 @@ describe("faults of Consul itself", { concurrency: true }, () => {
     await using cluster = await ConsulCluster.start();
     const leader = await cluster.leader();
     const others = cluster.servers.filter((server) => server !== leader);
-    await using a = new LockManager(consul(others[0]!.url), { ttl: 20_000 });
+    await using a = new LockManager(consul(others[0]!.url), { ttl: 60_000 });
     await using b = new LockManager(consul(others[1]!.url), { ttl: 20_000, retryFor: 30_000 });
     const lock = await a.acquire("k");
     const { lock: next } = await waiter(b, "k");

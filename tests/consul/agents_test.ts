@@ -63,7 +63,8 @@ describe("several agents", () => {
     locks.addEventListener("error", ({ error }) => errors.push(error));
     for (let n = 0; n < 10; n++) await (await locks.acquire(`silent${n}`)).release();
     assert.deepEqual(errors, []);
-    assert(silent.connections < 5, `${silent.connections} calls began with the silent one`);
+    // It is tried again when the other one stands still; each of these twenty calls would.
+    assert(silent.connections < 10, `${silent.connections} calls began with the silent one`);
   });
 
   test("one that lives among dead, silent and ill ones is enough, even without patience", async () => {

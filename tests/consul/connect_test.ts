@@ -29,12 +29,13 @@ describe("connecting to Consul", () => {
     let asked = 0;
     const { host, port } = server;
     const locator = () => (answers[asked++] ?? (() => Promise.resolve({ host, port })))();
-    await using locks = new LockManager(consul(locator));
+    await using locks = new LockManager(consul(locator), { ttl: 60_000, retryFor: 60_000 });
     const errors: string[] = [];
     locks.addEventListener("error", ({ error }) => errors.push(String(error)));
     await (await locks.acquire("k")).release(); // the dead one costs nothing but another question
-    await (await locks.acquire("k")).release();
-    assert.equal(asked, 3);
+    for (let time = 0; time < 10; time++) await (await locks.acquire("k")).release();
+    // It is asked once more whenever the agent stands still; of more than twenty requests, each would.
+    assert(asked >= 3 && asked < 10, `asked ${asked} times`);
     assert.equal(errors.length, 1);
     assert.match(errors[0]!, /the locator failed: no such service/);
   });
@@ -198,7 +199,7 @@ describe("connecting to Consul", () => {
     const locator = () => asked++ === 0 ? new Promise<string>(() => {}) : Promise.resolve(server.url);
     await using locks = new LockManager(consul(locator), { retryFor: 30_000 });
     await (await locks.acquire("k")).release();
-    assert.equal(asked, 2);
+    assert(asked >= 2, `asked ${asked} times`); // and once more if the agent stands still
   });
 
   test("a locator that finds no address says so", async () => {

@@ -103,7 +103,10 @@ describe("coming from consul-locker", () => {
 
   test("concurrent calls for one id send one request", async () => {
     await using proxy = await Proxy.start({ port: server.port });
-    await using locks = new LockManager(consul({ host: HOST, port: proxy.port }), { prefix: "one" });
+    await using locks = new LockManager(consul({ host: HOST, port: proxy.port }), {
+      prefix: "one",
+      ttl: 300_000, // no renewal is among the requests
+    });
     await using others = new LockManager(consul(server.url), { prefix: "one" });
     await (await locks.acquire("warm")).release();
     const all = tap(proxy);

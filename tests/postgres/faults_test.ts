@@ -113,7 +113,7 @@ test("who listens again while others look for it is not taken for gone", SLOW, a
   await other.run("COMMIT");
   const isThere =
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted";
-  await until(async () => await server.sql(isThere) === "1", () => "has no lock", 5_000);
+  await until(async () => await server.sql(isThere) === "1", () => "has no lock");
 });
 
 test("the backend of a call terminated in its middle: the repeat is right", SLOW, async () => {
@@ -235,7 +235,7 @@ test("calls reject at once when the connection breaks, and the next one connects
 test("a connection that swallows everything is given up once a call has timed out", async () => {
   await using proxy = await Proxy.start(server);
   await using backend = postgres(at(proxy.port));
-  const { lease } = await open(backend);
+  const { lease } = await open(backend, 60_000);
   const one = fresh();
   const brief = () => call(300);
   await lease.attempt(one, CALL);
@@ -251,7 +251,7 @@ test("a connection that swallows everything is given up once a call has timed ou
   lease.renew([one], brief()).catch(() => {});
   await sleep(400);
   await until(renewed, () => "the connection is still waited for");
-  assert.ok(performance.now() - since < 5_000);
+  assert.ok(performance.now() - since < 15_000);
 });
 
 // Red if: nothing is ever sent over it.
@@ -278,7 +278,7 @@ test("an attempt that arrives after its time does not enter", async () => {
   const one = fresh();
   const late = lease.attempt(one, { ...CALL, timeout: 100 });
   late.catch(() => {});
-  await sleep(250);
+  await sleep(3_000); // so slow may the answer have been by which it knows the server's clock
   proxy.heal();
   await assert.rejects(late, /arrived too late/);
   assert.deepEqual(await backend.list(one.key, CALL), []);
@@ -327,7 +327,7 @@ test("not even where the server has been slow to tell its time", SLOW, async () 
 test("a claim withdrawn while its attempt is on the way never enters", async () => {
   await using proxy = await Proxy.start(server);
   await using backend = postgres(at(proxy.port));
-  const { lease } = await open(backend);
+  const { lease } = await open(backend, 60_000);
   await using network = await session(server.url);
   const busy = fresh();
   await enter(lease, busy);
@@ -437,7 +437,7 @@ test("a statement that was sent beside one that fails for good may have been don
   await connection.query("SELECT 1", CALL);
   const [failed, other] = await Promise.all([
     connection.query("SELECT nosuch()", CALL).catch((error) => error),
-    connection.query("SELECT pg_sleep(0.3)::text", CALL).catch((error) => error),
+    connection.query("SELECT pg_sleep(10)::text", CALL).catch((error) => error),
   ]);
   assert.equal(failed.unsent, true); // the server has rolled it back
   assert.notEqual(other.unsent, true);

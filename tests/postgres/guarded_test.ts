@@ -1,7 +1,6 @@
 /** What is written under a lock, in its own database, is written by its holder or not at all. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
@@ -122,7 +121,7 @@ test("nobody is given an expired lock before the transaction has ended", async (
   await using locks = open();
   await using others = open();
   assert.ok(await others.tryAcquire("other")); // it is connected by now
-  const lock = await locks.acquire("k", { ttl: 3_000, renew: false });
+  const lock = await locks.acquire("k", { ttl: 6_000, renew: false });
   const { lock: second } = await waiter(others, "k");
   let granted = false;
   const written = second.then(async (lock) => {
@@ -149,7 +148,8 @@ test("nobody is given an expired lock before the transaction has ended", async (
 
 test("a thief and a release wait for the transaction", async () => {
   await reset();
-  await using locks = open();
+  // A release waits for half of the time of a call.
+  await using locks = new LockManager(postgres(server.url), { ttl: 60_000, retryFor: 60_000 });
   await using others = open();
   const lock = await locks.acquire("k");
   let theft: Promise<unknown>;
@@ -179,7 +179,7 @@ test("a thief and a release wait for the transaction", async () => {
 // Red if: a renewal waits for the transaction, or changes what it has locked.
 test("renewals go on beside the transaction", async () => {
   await using locks = open();
-  await using lock = await locks.acquire("k", { ttl: 1_500 });
+  await using lock = await locks.acquire("k", { ttl: 60_000 });
   await guarded(sql, lock, async (tx) => {
     await tx`SELECT 1`;
     for (let time = 0; time < 3; time++) {
@@ -211,7 +211,7 @@ test("a holder stopped between its writes and its commit, past its ttl, comes be
 test("and one that stays stopped is ended by the server, and nothing of it written", async () => {
   await reset();
   await using locks = open();
-  const child = await Stopped.start("1500");
+  const child = await Stopped.start("5000");
   await using lock = await locks.acquire("k");
   await sql`INSERT INTO ledger (token, writer) VALUES (${String(lock.token)}, 'second')`;
   child.continue();
@@ -291,11 +291,10 @@ class Stopped {
     const child = spawn(...script(new URL("./guarded_child.ts", import.meta.url), args), {
       stdio: ["pipe", "pipe", "inherit"],
     });
-    const lines = createInterface({ input: child.stdout! });
-    const [written] = await once(lines, "line");
-    assert.equal(written, "written");
+    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator](); // which misses none
+    assert.equal((await lines.next()).value, "written");
     process.kill(child.pid!, "SIGSTOP");
-    return new Stopped(child, once(lines, "line").then(([line]) => line));
+    return new Stopped(child, lines.next().then(({ value }) => value!));
   }
 
   /** Its ttl is over by the server's clock, and others have looked. */

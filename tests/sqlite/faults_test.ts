@@ -48,7 +48,7 @@ describe("a fault that passes is waited for, and named if it does not pass", () 
   // Red if: a transaction that another program has left open is an answer that never came.
   test("a foreign writer", async () => {
     await using scene = new Scene();
-    await using locks = new LockManager(scene.backend(), { retryFor: 0, ttl: 3_000 });
+    await using locks = new LockManager(scene.backend(), { retryFor: 0, ttl: 30_000 });
     await (await locks.acquire("k")).release();
     const writer = openDatabase(scene.path, { readOnly: false });
     writer.exec("BEGIN IMMEDIATE");

@@ -69,7 +69,7 @@ test("a wall clock set back makes a claim last no longer than its ttl from then 
   await dead.attempt(first, CALL);
   sql(scene, "UPDATE claims SET expires = expires + 3600000"); // as if it had been an hour later then
   const started = performance.now();
-  while (performance.now() - started < 5_000) {
+  while (performance.now() - started < 30_000) {
     const outcome = await heir.attempt(second, CALL);
     if (outcome.state === "granted") break;
     assert.equal(outcome.state, "contended");
@@ -77,7 +77,7 @@ test("a wall clock set back makes a claim last no longer than its ttl from then 
     await sleep(outcome.recheck);
   }
   const waited = performance.now() - started;
-  assert.ok(waited >= 990 && waited < 5_000, `granted after ${waited} ms`);
+  assert.ok(waited >= 990 && waited < 30_000, `granted after ${waited} ms`);
 });
 
 // Red if: a claim that has run out can be renewed, or a waiter holds beside one that was not removed.
@@ -125,9 +125,10 @@ test("while another program writes, calls wait and the event loop goes on", asyn
   const writer = new DatabaseSync(scene.path);
   writer.exec("BEGIN IMMEDIATE");
   const attempts = [1, 2, 3].map((key) => lease.attempt(claim({ key: `holdfast/${key}` }), CALL));
-  let turns = 0;
-  for (const started = performance.now(); performance.now() - started < 200; turns++) await sleep(1);
-  assert.ok(turns > 5, `${turns} turns of the event loop in 200 ms`);
+  let answered = false;
+  Promise.allSettled(attempts).then(() => answered = true);
+  for (let turns = 0; turns < 50; turns++) await sleep(1);
+  assert.ok(!answered, "the event loop turns while they wait");
   writer.exec("COMMIT");
   writer.close();
   assert.ok(isRising((await Promise.all(attempts)).map(token)), "in the order they were asked for");
@@ -143,7 +144,7 @@ test("an attempt given up while the file is busy leaves nothing", async () => {
   writer.exec("BEGIN IMMEDIATE");
   const giveUp = new AbortController();
   const abandoned = claim();
-  const attempt = lease.attempt(abandoned, { ...CALL, signal: giveUp.signal, timeout: 100 });
+  const attempt = lease.attempt(abandoned, { ...CALL, signal: giveUp.signal });
   await sleep(20);
   giveUp.abort(new Error("given up"));
   await assert.rejects(attempt, /given up/);
@@ -288,10 +289,11 @@ test("however many come and go, there is one look for all of them", async () => 
     cancel();
   }
   looks = 0;
+  const began = performance.now();
   const cancel = lookouts.add({ version: 0, session: "somebody's", seen() {} });
   await sleep(600);
   cancel();
-  assert.ok(looks > 0 && looks <= 600 / 30 + 1, `${looks} looks`);
+  assert.ok(looks > 0 && looks <= (performance.now() - began) / 28 + 1, `${looks} looks`);
   await session.close();
 });
 
