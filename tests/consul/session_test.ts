@@ -32,9 +32,13 @@ describe("what locks cost Consul", () => {
   test("an uncontended acquire is one request, and so is a release", async () => {
     await using proxy = await Proxy.start({ port: server.port });
     await using locks = new LockManager(through(proxy), { ttl: 300_000 });
-    await (await locks.acquire("warm")).release();
-    await sleep(200); // until the session listens for news of itself
     const requests = tap(proxy);
+    await (await locks.acquire("warm")).release();
+    await until(
+      () => Promise.resolve(requests.some(({ path }) => /[?&]index=[1-9]/.test(path))),
+      () => "the session does not listen for news of itself",
+    );
+    requests.length = 0;
     const lock = await locks.acquire("k", { metadata: { some: "metadata" } });
     assert.deepEqual(requests.splice(0).map(({ method, path }) => `${method} ${path}`), ["PUT /v1/txn"]);
     await lock.release();
@@ -76,16 +80,22 @@ describe("what locks cost Consul", () => {
 
   test(`${MANY} held locks: one renewal a period`, async () => {
     await using proxy = await Proxy.start({ port: server.port });
-    const locks = new LockManager(through(proxy), { prefix: "many", retryFor: 60_000 });
+    let failed = 0; // each is repeated
+    const warn = (message: string) => void (/heartbeat/.test(message) && failed++);
+    const logger = { debug() {}, warn };
+    const locks = new LockManager(through(proxy), { prefix: "many", retryFor: 60_000, logger });
     const held: Lock[] = [];
     while (held.length < MANY) {
       const some = Array.from({ length: 500 }, (_, n) => locks.acquire(`k${held.length + n}`));
       held.push(...await Promise.all(some));
     }
     const requests = tap(proxy);
+    failed = 0;
+    const began = performance.now();
     await sleep(10_000); // one ttl: three periods
+    const most = (performance.now() - began) / (10_000 / 3) + 1 + failed;
     const renewals = requests.filter(({ path }) => path.includes("/session/renew/"));
-    assert(renewals.length >= 2 && renewals.length <= 4, `${renewals.length} renewals`);
+    assert(renewals.length >= 2 && renewals.length <= most, `${renewals.length} renewals, at most ${most}`);
     // Each comes with one look at the names, which proves that the keys are there.
     assert(requests.length <= 2 * renewals.length + 1, `${requests.length} requests`);
     assert(held.every((lock) => lock.held));
@@ -101,7 +111,7 @@ describe("what locks cost Consul", () => {
     await using proxy = await Proxy.start({ port: server.port });
     await using a = new LockManager(consul(server.url), { prefix: "only" });
     await using b = new LockManager(consul(server.url), { prefix: "only" });
-    await using c = new LockManager(through(proxy), { prefix: "only" });
+    await using c = new LockManager(through(proxy), { prefix: "only", ttl: 300_000 });
     const first = await a.acquire("k");
     const second = b.acquire("k");
     await until(async () => (await a.inspect("k"))?.waiters.length === 1, () => "b does not wait");
@@ -110,11 +120,11 @@ describe("what locks cost Consul", () => {
     await until(async () => (await a.inspect("k"))?.waiters.length === 2, () => "c does not wait");
     const fourth = c.acquire("k");
     await until(async () => (await a.inspect("k"))?.waiters.length === 3, () => "c does not wait twice");
+    const asked = () => requests.map(({ path }) => path).filter((path) => /only\/k\/.*index=/.test(path));
+    await until(() => Promise.resolve(asked().length > 0), () => "c does not ask");
     await sleep(200);
-    const asked = requests.filter(({ path }) => path.includes("index=")).map(({ path }) => path)
-      .filter((path) => path.includes("only/k/"));
-    assert.equal(asked.length, 1);
-    assert.match(asked[0]!, new RegExp(`-${(await a.inspect("k"))!.waiters[0]!.id}\\?`));
+    assert.equal(asked().length, 1);
+    assert.match(asked()[0]!, new RegExp(`-${(await a.inspect("k"))!.waiters[0]!.id}\\?`));
     await first.release();
     for (const lock of [second, third, fourth]) await (await lock).release();
   });
@@ -151,8 +161,9 @@ describe("what locks cost Consul", () => {
 
   // Consul takes 200 connections from one address, and resets the rest.
   test("more waiters in one process than Consul takes connections", async () => {
-    await using a = new LockManager(consul(server.url), { prefix: "crowd", ttl: 300_000 });
-    await using b = new LockManager(consul(server.url), { prefix: "crowd", ttl: 300_000 });
+    const options = { prefix: "crowd", ttl: 300_000, retryFor: 60_000 };
+    await using a = new LockManager(consul(server.url), options);
+    await using b = new LockManager(consul(server.url), options);
     const errors: unknown[] = [];
     for (const locks of [a, b]) locks.addEventListener("error", ({ error }) => errors.push(error));
     const all = Array.from({ length: 300 }, (_, n) => `k${n}`);
@@ -187,8 +198,9 @@ describe("what locks cost Consul", () => {
   // Goes red if: the connections of such questions are not counted.
   test("more waiters that give up than Consul takes connections", async () => {
     await using fresh = await ConsulServer.start();
-    await using a = new LockManager(consul(fresh.url), { ttl: 300_000 });
-    await using b = new LockManager(consul(fresh.url), { ttl: 300_000 });
+    const options = { ttl: 300_000, retryFor: 60_000 };
+    await using a = new LockManager(consul(fresh.url), options);
+    await using b = new LockManager(consul(fresh.url), options);
     const errors: unknown[] = [];
     for (const locks of [a, b]) locks.addEventListener("error", ({ error }) => errors.push(error));
     const all = Array.from({ length: 60 }, (_, n) => `k${n}`);
@@ -223,8 +235,7 @@ describe("what locks cost Consul", () => {
     await Promise.all(all.map((key) => a.acquire(key)));
     const waiting = Promise.allSettled(all.map((key) => b.acquire(key)));
     await until(async () => (await a.query()).pending.length === 100, () => "not all of them wait");
-    await sleep(200); // until they listen
-    assert(open > 60, `${open} connections are open`);
+    await until(() => Promise.resolve(open > 60), () => `${open} connections are open`);
     proxy.cut("both");
     await b.close();
     await waiting;
@@ -239,7 +250,7 @@ describe("what locks cost Consul", () => {
     const all = Array.from({ length: 100 }, (_, n) => `k${n}`);
     for (let time = 0; time < 2; time++) {
       const held = await Promise.all(all.map((key) => a.acquire(key)));
-      await using b = new LockManager(backend, { ttl: 300_000 });
+      await using b = new LockManager(backend, { ttl: 300_000, retryFor: 60_000 });
       const errors: unknown[] = [];
       b.addEventListener("error", ({ error }) => errors.push(error));
       const waiting = all.map((key) => b.acquire(key));
@@ -281,12 +292,12 @@ describe("what locks cost Consul", () => {
       await new Promise((resolve) => b.addEventListener("waiting", resolve));
       await a.close();
       await b.close();
-      console.log("closed");`;
+      const closed = performance.now();
+      process.on("exit", () => console.log("ended", performance.now() - closed));`;
     const options = "Deno" in globalThis ? ["eval"] : ["--input-type=module", "-e"];
     const args = "Bun" in globalThis ? ["-e", script] : [...options, script];
-    const started = performance.now();
-    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 20_000 });
-    assert.match(stdout, /closed/);
-    assert(performance.now() - started < 8_000, "it took its time");
+    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+    const [, ms] = /^ended (\S+)$/m.exec(stdout) ?? [];
+    assert(Number(ms) < 8_000, `it took its time: ${stdout}`);
   });
 });

@@ -79,7 +79,7 @@ test("under somebody idle: others go on at once, and it follows them", async () 
   await Promise.all(
     Object.entries(accidents).map(async ([what, happens]) => {
       await using scene = new Scene();
-      const ours = new LockManager(scene.backend(), { retryFor: 0, ttl: 100 });
+      const ours = new LockManager(scene.backend(), { retryFor: 60_000, ttl: 100 }); // its calls have a second
       const first = await ours.acquire("k");
       await first.release();
       await sleep(3_200); // until it can have held no more
@@ -124,14 +124,13 @@ test("a stopped holder keeps others out for its ttl, whatever was removed", asyn
   await using scene = new Scene();
   await using holder = await Child.start(scene.path);
   const ttl = 2_000;
+  const asked = Date.now();
   const { token } = await holder.does("acquire", "k", { ttl });
   holder.signal("SIGSTOP");
-  const stopped = Date.now();
   remove("-wal", "-shm")(scene.path);
   await using theirs = new LockManager(scene.backend(), { retryFor: 60_000 });
   const lock = await theirs.acquire("k");
-  // The last renewal may have been a third of the ttl before the stop.
-  assert.ok(Date.now() - stopped > ttl * 2 / 3 - 50, `after ${Date.now() - stopped} ms`);
+  assert.ok(Date.now() - asked > ttl - 50, `after ${Date.now() - asked} ms`);
   assert.ok(lock.token > BigInt(token!));
   holder.signal("SIGCONT");
   const { held, aborted } = await holder.does("look");
@@ -145,7 +144,7 @@ test("holders on all runtimes find out by themselves, before anybody else is let
     const children = await Child.all(scene.path);
     try {
       for (const [index, child] of children.entries()) {
-        await child.does("acquire", `k${index}`, { ttl: 3_000 });
+        await child.does("acquire", `k${index}`, { ttl: 10_000 });
       }
       happens(scene.path);
       await using locks = new LockManager(scene.backend(), { retryFor: 60_000 });
