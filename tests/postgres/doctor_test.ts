@@ -82,10 +82,10 @@ test("a failover loses locks unless a standby is waited for, and a standby gives
 test("a pooler that passes no notifications on is told, unless `listen` leads past it", SLOW, async () => {
   await server.sql(postgresSchema());
   await using bouncer = await PgBouncer.start(server);
-  const findings = await examined(bouncer.url, { ttl: 2_000 });
+  const findings = await examined(bouncer.url, { ttl: 6_000 });
   assert.deepEqual(unsafeTopics(findings), []);
   assertFound(findings, "warning", "note", /pooler.*`listen`/);
-  const listening = await examined(`${bouncer.url}?listen=${encodeURIComponent(server.url)}`, { ttl: 2_000 });
+  const listening = await examined(`${bouncer.url}?listen=${encodeURIComponent(server.url)}`, { ttl: 6_000 });
   assert.equal(listening.some(({ topic }) => topic === "warning"), false);
 });
 

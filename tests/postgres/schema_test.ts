@@ -43,7 +43,7 @@ test("the schema is made at first use, and by twenty at once", SLOW, async () =>
   const url = await database(server, "twenty");
   const backends = Array.from({ length: 20 }, () => postgres(url));
   const outcomes = await Promise.all(backends.map(async (backend) => {
-    const { lease } = await open(backend);
+    const { lease } = await open(backend, 60_000);
     return (await enter(lease, claim())).state;
   }));
   assert.deepEqual(outcomes.sort(), [...Array(19).fill("contended"), "granted"]);
