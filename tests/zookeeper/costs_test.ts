@@ -34,7 +34,7 @@ describe("what locks cost ZooKeeper", () => {
   });
 
   const manager = (ttl = 10_000, address = server.address) =>
-    new LockManager(zookeeper({ address, tickTime }), { ttl });
+    new LockManager(zookeeper({ address, tickTime }), { ttl, retryFor: 60_000 });
   const count = async (name: string, of = server) =>
     Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(await of.word("mntr"))![1]);
 
