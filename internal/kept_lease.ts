@@ -463,8 +463,20 @@ export class KeptLease {
     }
     this.#rest();
     if (this.#ended || (this.#idle && !this.#shared)) return;
-    const next = this.#failures > 0 ? this.#retryAfter() : this.#period - (this.#core.alarms.now() - started);
+    const next = this.#failures > 0
+      ? this.#retryAfter()
+      : this.#untilNext(started) - (this.#core.alarms.now() - started);
     this.#schedule(Math.max(next, 1));
+  }
+
+  /**
+   * A period; but after a gap the first renewal proves nothing until another has followed it (see `Acknowledged`),
+   * and what was proven before the gap is nearly over.
+   */
+  #untilNext(started: number): number {
+    const settled = 1.05 * this.#core.backend.traits.settle;
+    const gap = started - this.#acknowledged.since > settled + 1.5 * this.#period;
+    return this.#shared && gap ? Math.min(settled, this.#period) : this.#period;
   }
 
   async #payDebts(): Promise<void> {

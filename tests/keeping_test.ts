@@ -225,6 +225,18 @@ test("a lock that is acquired while its lease is being renewed is renewed with i
   assert.ok(lock.remaining > remaining + TTL / 4, `${lock.remaining} ms, ${remaining} ms before`);
 });
 
+// Goes red if: the renewal after a gap, which proves nothing until it has settled, is followed by one a period later.
+test("where renewals have to settle, a lock outlives a store that answers just in time", async () => {
+  const { clock, locks, store } = world({}, { timer: "lease", settle: 500 });
+  const lock = await locks.acquire("k");
+  store.rule = (verb) => verb === "renew" ? "refuse" : "pass";
+  await clock.pass(lock.remaining - 2_200);
+  assert.ok(lock.held);
+  store.rule = () => "pass";
+  await clock.pass(TTL);
+  assert.ok(lock.held);
+});
+
 // Goes red if: a loss between the grant and the making of the handle is nobody's.
 test("a lock that is stolen before its holder has it says so", async () => {
   for (let turns = 0; turns < 30; turns++) {

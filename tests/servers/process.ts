@@ -27,7 +27,7 @@ export interface Program {
   ready(): Promise<boolean>;
   /** Whether its work is done by child processes, which then share its pauses and its end. */
   readonly forks?: boolean;
-  /** Milliseconds to become ready. Default 30 000. */
+  /** Milliseconds to become ready. Default 120 000: a Java machine on a busy one takes that long. */
   readonly patience?: number;
 }
 
@@ -79,7 +79,7 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Waits until the server serves; rejects with the end of its log if it ends or takes too long. */
   async ready(): Promise<void> {
-    const { name, patience = 30_000 } = this.#program;
+    const { name, patience = 120_000 } = this.#program;
     await until(
       async () => {
         if (!this.#child) {
@@ -184,7 +184,7 @@ export class ServerProcess implements AsyncDisposable {
 export async function until(
   condition: () => Promise<boolean>,
   complaint: () => string,
-  patience = 30_000,
+  patience = 120_000,
 ): Promise<void> {
   const deadline = performance.now() + patience;
   while (!await condition()) {
