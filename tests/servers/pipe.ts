@@ -78,7 +78,10 @@ export class Pipe {
           Atomics.wait(bed, 0, 0, Math.min(NAP, early));
           this.#napping = setImmediate(() => this.#flush());
         } else {
-          this.#timer = setTimeout(() => this.#flush(), this.#fine ? Math.floor(early) - 1 : Math.ceil(early));
+          this.#timer = setTimeout(
+            () => this.#flush(),
+            this.#fine ? Math.floor(early) - 1 : Math.ceil(early),
+          );
         }
         return;
       }
