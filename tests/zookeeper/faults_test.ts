@@ -58,7 +58,8 @@ describe("faults of ZooKeeper", () => {
     const ended = performance.now();
     await endSession(server.port, await operator.owner(`/holdfast/${one.key}/${node}`));
     const at = Math.max(await end(one), await end(two));
-    assert.ok(at - ended < 15_000, `told after ${at - ended} ms`); // the next renewal is after 20 s
+    // At once, or by the next renewal where the server knew our connection no more; by itself it would last a minute.
+    assert.ok(at - ended < 40_000, `told after ${at - ended} ms`);
     for (const { signal } of [one, two]) {
       assert.ok(signal.reason instanceof LockLostError);
       assert.equal(signal.reason.why, "revoked");
@@ -150,7 +151,7 @@ describe("faults of ZooKeeper", () => {
       proxy.reset();
       const since = performance.now();
       await (await next).release();
-      assert.ok(performance.now() - since < 15_000); // the next renewal is after 20 s
+      assert.ok(performance.now() - since < 10_000); // by renewals alone it takes up to 15 s
     }
   });
 
