@@ -1,0 +1,241 @@
+/** What the figures are held to: each a ratio of two things measured in one run, or a count. */
+import type { Figure, Report, Series } from "./harness/report.ts";
+import { floorOf, where } from "./harness/select.ts";
+import { round } from "./harness/statistics.ts";
+
+/** How a figure is found, and what it is held to. */
+interface Rule {
+  readonly name: string;
+  readonly store: string;
+  readonly what: string;
+  readonly unit: Figure["unit"];
+  readonly bound?: Figure["bound"];
+  /** `undefined` or no number where the run has not measured it. */
+  value(report: Report): number | undefined;
+}
+
+/** What every store is held to, where it differs by store: at most this. */
+const LIMITS: Readonly<
+  Record<string, Partial<Record<"cycle" | "far" | "handover" | "calls" | "held", number>>>
+> = {
+  sqlite: { cycle: 2 },
+  redis: { cycle: 1.3, far: 1.1, handover: 1.5, calls: 3, held: 25 },
+  redlock: { far: 1.3 },
+  etcd: { cycle: 1.2, far: 1.1, handover: 2, calls: 4, held: 1 },
+  zookeeper: { cycle: 1.25, far: 1.1, handover: 2, calls: 3, held: 40 },
+  consul: { cycle: 1.25, far: 1.1, handover: 2 },
+  postgres: { cycle: 1.25, far: 1.1, handover: 2, calls: 3, held: 45 },
+};
+
+const most = (limit: number | undefined) => limit === undefined ? undefined : { most: limit };
+
+/** For each store. */
+function general(store: string): Rule[] {
+  const limits = LIMITS[store] ?? {};
+  const local = { store, network: "loopback" } as const;
+  const far = { store, network: "1 ms" } as const;
+  return [
+    {
+      ...{ name: "cycle", store, unit: "x", bound: most(limits.cycle) },
+      what: "acquire + release against the bare calls",
+      value: (report) => overFloor(report, { ...local, scenario: "uncontended" }),
+    },
+    {
+      ...{ name: "cycle far", store, unit: "x", bound: most(limits.far) },
+      what: "the same, with half a millisecond of network each way",
+      value: (report) => overFloor(report, { ...far, scenario: "uncontended" }),
+    },
+    {
+      ...{ name: "fresh", store, unit: "x", bound: most(limits.cycle) },
+      what: "acquire + release of a new key each time, against the bare calls",
+      value: (report) => overFloor(report, { ...local, scenario: "fresh" }),
+    },
+    {
+      ...{ name: "hand-over", store, unit: "x", bound: most(limits.handover) },
+      what: "hand-over to a waiting process against the least that wakes one",
+      value: (report) => overFloor(report, { ...local, scenario: "handover" }),
+    },
+    {
+      ...{ name: "calls", store, unit: "calls", bound: most(limits.calls) },
+      what: "calls for each hand-over, 100 waiters in four processes",
+      value: (report) => ours(report, { ...local, scenario: "crowd", size: 100 })?.values?.calls,
+    },
+    {
+      ...{ name: "held", store, unit: "calls", bound: most(limits.held) },
+      what: "calls a period to renew 10 000 locks",
+      value: (report) => ours(report, { ...local, scenario: "held", size: 10_000 })?.values?.calls,
+    },
+    {
+      ...{ name: "longest", store, unit: "ms", bound: most({ redis: 5, postgres: 20 }[store]) },
+      what: "the longest of these calls in the store",
+      value: (report) => ours(report, { ...local, scenario: "held", size: 10_000 })?.values?.longest,
+    },
+    {
+      ...{ name: "standstill", store, unit: "ms", bound: most(20) },
+      what: "the longest standstill of the process that renews 10 000 locks",
+      value: (report) => ours(report, { ...local, scenario: "held", size: 10_000 })?.values?.standstill,
+    },
+    {
+      ...{ name: "idle", store, unit: "%", bound: most(2) },
+      what: "100 idle waiters in four processes, of one core, the store included",
+      value: (report) => ours(report, { ...local, scenario: "crowd", size: 100 })?.values?.idle,
+    },
+    {
+      ...{ name: "disorder", store, unit: "x", bound: store === "redlock" ? undefined : { most: 0.01 } },
+      what: "disorder among 1 000 waiters: 0 is first come, first served, 1 a lottery",
+      value: (report) => ours(report, { ...local, scenario: "crowd", size: 1_000 })?.values?.disorder,
+    },
+    {
+      ...{ name: "crowd", store, unit: "x", bound: { most: 2 } },
+      what: "a hand-over among 1 000 waiters against among ten",
+      value: (report) => growth(report, { ...local, scenario: "crowd" }, 10, 1_000),
+    },
+    {
+      ...{ name: "crowd of 10 000", store, unit: "x" },
+      what: "a hand-over among 10 000 waiters against among ten",
+      value: (report) => growth(report, { ...local, scenario: "crowd" }, 10, 10_000),
+    },
+    {
+      ...{ name: "keys", store, unit: "x", bound: { most: 1.5 } },
+      what: "acquire + release beside 100 000 other locks of the process, against beside one",
+      value: (report) => growth(report, { ...local, scenario: "keys" }, 1, 100_000),
+    },
+    {
+      ...{ name: "readers", store, unit: "x", bound: { most: 2 } },
+      what: "a reader's acquire + release among 10 000 of one key, against beside one",
+      value: (report) => growth(report, { ...local, scenario: "readers" }, 1, 10_000),
+    },
+    {
+      ...{ name: "takeover", store, unit: "x", bound: { most: store === "consul" ? 2.2 : 1.5 } },
+      what: "until a killed holder's lock is the next one's, of its ttl",
+      value: (report) => {
+        const found = ours(report, { ...local, scenario: "takeover" });
+        return found?.times && found.times.p50 / found.size!;
+      },
+    },
+  ];
+}
+
+/** What is particular. */
+const PARTICULAR: readonly Rule[] = [
+  {
+    ...{ name: "memory", store: "memory", unit: "x", bound: { least: 0.57 } },
+    what: "acquire + release a second, of what async-mutex does",
+    value: (report) => {
+      const size = 1;
+      const rate = ours(report, { scenario: "flight", store: "memory", size })?.rate;
+      return ratio(
+        rate,
+        peer(report, { scenario: "flight", store: "memory", subject: "async-mutex", size })?.rate,
+      );
+    },
+  },
+  {
+    ...{ name: "memory a second", store: "memory", unit: "/s" },
+    what: "acquire + release a second",
+    value: (report) => ours(report, { scenario: "flight", store: "memory", size: 1 })?.rate,
+  },
+  {
+    ...{ name: "client", store: "redis", unit: "x", bound: { most: 2 } },
+    what: "the client's own work for a cycle, of the memory backend's",
+    value: (report) => {
+      const given = { scenario: "flight", store: "redis", network: "loopback", size: 1 } as const;
+      const one = ours(report, given);
+      const floor = one && floorOf(report, one);
+      const core = ours(report, { scenario: "flight", store: "memory", size: 1 });
+      return ratio((one?.values?.client ?? NaN) - (floor?.values?.client ?? NaN), core?.values?.client);
+    },
+  },
+  {
+    ...{ name: "in flight", store: "redis", unit: "x", bound: { least: 0.7 } },
+    what: "64 in flight, of the bare calls' throughput",
+    value: (report) => {
+      const one = ours(report, { scenario: "flight", store: "redis", network: "loopback", size: 64 });
+      return ratio(one?.rate, one && floorOf(report, one)?.rate);
+    },
+  },
+  {
+    ...{ name: "beside redis-semaphore", store: "redis", unit: "x", bound: { most: 1.05 } },
+    what: "acquire + release against redis-semaphore, with half a millisecond of network each way",
+    value: (report) =>
+      beside(report, "redis-semaphore", { scenario: "uncontended", store: "redis", network: "1 ms" }),
+  },
+  {
+    ...{ name: "beside redlock", store: "redis", unit: "x", bound: { least: 20 } },
+    what: "hand-over, how many times as fast as redlock",
+    value: (report) =>
+      ratio(1, beside(report, "redlock", { scenario: "handover", store: "redis", network: "loopback" })),
+  },
+  {
+    ...{ name: "three nodes", store: "redlock", unit: "x", bound: { most: 2 } },
+    what: "acquire + release against the bare calls at three nodes at once",
+    value: (report) =>
+      beside(report, "the same, at three nodes at once", {
+        ...{ scenario: "uncontended", store: "redlock", network: "loopback" } as const,
+      }),
+  },
+  {
+    ...{ name: "beside etcd3", store: "etcd", unit: "x", bound: { least: 2 } },
+    what: "acquire + release, how many times as fast as etcd3's Lock",
+    value: (report) =>
+      ratio(
+        1,
+        beside(report, "etcd3's Lock", { scenario: "uncontended", store: "etcd", network: "loopback" }),
+      ),
+  },
+  {
+    ...{ name: "import", store: "core", unit: "ms", bound: { most: 30 } },
+    what: "importing the package, over an empty module",
+    value: (report) => where(report, { scenario: "import" })[0]?.times?.p50,
+  },
+];
+
+/** Why a bound is not kept, by store and name: a paragraph that a user can judge by. */
+const WHY: Readonly<Record<string, string>> = {};
+
+/** All that the run has measured. */
+export function figures(report: Report): Figure[] {
+  const stores = [...new Set(report.series.map(({ store }) => store))];
+  return [...stores.flatMap(general), ...PARTICULAR].flatMap(({ value: find, ...rule }) => {
+    const value = find(report);
+    if (value === undefined || Number.isNaN(value)) return [];
+    const figure: Figure = { ...rule, value: round(value) };
+    const why = WHY[`${rule.store}: ${rule.name}`];
+    return [why === undefined || kept(figure) ? figure : { ...figure, why }];
+  });
+}
+
+/** Whether the bound is kept. */
+export function kept({ value, bound }: Figure): boolean {
+  if (bound === undefined) return true;
+  return "most" in bound ? value <= bound.most : value >= bound.least;
+}
+
+function ours(report: Report, given: Partial<Series>): Series | undefined {
+  return where(report, { ...given, kind: "ours" })[0];
+}
+
+function peer(report: Report, given: Partial<Series>): Series | undefined {
+  return where(report, { ...given, kind: "peer" })[0];
+}
+
+/** The median, of that of the floor. */
+function overFloor(report: Report, given: Partial<Series>): number | undefined {
+  const one = ours(report, given);
+  return ratio(one?.times?.p50, one && floorOf(report, one)?.times?.p50);
+}
+
+/** The median, of that of a peer. */
+function beside(report: Report, subject: string, given: Partial<Series>): number | undefined {
+  return ratio(ours(report, given)?.times?.p50, peer(report, { ...given, subject })?.times?.p50);
+}
+
+/** The median at one size, of that at another. */
+function growth(report: Report, given: Partial<Series>, small: number, large: number): number | undefined {
+  const at = (size: number) => ours(report, { ...given, size })?.times?.p50;
+  return ratio(at(large), at(small));
+}
+
+function ratio(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? undefined : one / other;
+}
