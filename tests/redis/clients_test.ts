@@ -75,7 +75,7 @@ describe("conformance over a client handed in", () => {
   );
   // One of each in turn, since cases of the same kind take the same time.
   const cases = all[0]!.flatMap((_, at) => all.map((some) => some[at]!));
-  for (const { group, name, run } of sideBySide(cases, 64)) {
+  for (const { group, name, run } of sideBySide(cases, 24)) {
     test(`${group}: ${name}`, { timeout: 60_000 }, run);
   }
 });
