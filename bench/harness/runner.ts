@@ -48,6 +48,9 @@ interface Pending {
   readonly done: PromiseWithResolvers<unknown>;
 }
 
+/** Milliseconds to close a subject. */
+const PATIENCE = 5_000;
+
 /** A process that is measured, seen from here. */
 export class Runner implements AsyncDisposable {
   readonly #name: string;
@@ -118,7 +121,9 @@ export class Runner implements AsyncDisposable {
     if (this.#ended !== undefined) return;
     const gone = once(this.#child, "exit");
     how();
+    const kill = setTimeout(() => this.#child.kill("SIGKILL"), PATIENCE);
     await gone;
+    clearTimeout(kill);
   }
 
   #expect(id: number): Pending {

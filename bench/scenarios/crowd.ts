@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { distribution, round } from "../harness/statistics.ts";
 import { usage } from "../harness/usage.ts";
 import type { Series } from "../harness/report.ts";
-import { end, type Entrant, entrants, label, type Scenario, type Scene } from "./scene.ts";
+import { each, end, type Entrant, entrants, keyOf, label, type Scenario, type Scene } from "./scene.ts";
 
 const SIZES = [1, 10, 100, 1_000, 10_000];
 /** Processes that the waiters are spread over, as far as there are so many. */
@@ -19,16 +19,15 @@ const IDLE = { size: 100, ms: 5_000 };
 export const crowd: Scenario = async (scene) => {
   const series: Series[] = [];
   for (const size of SIZES.filter((size) => size <= 10_000 * scene.effort)) {
-    for (const entrant of await entrants(scene, ({ bare, signal }) => !bare && !signal)) {
-      if (size > (entrant.contestant.crowd ?? Infinity)) continue;
-      series.push(await among(size, entrant, scene));
-    }
+    const all = (await entrants(scene, ({ bare, signal }) => !bare && !signal))
+      .filter(({ contestant: { crowd = Infinity } }) => size <= crowd);
+    series.push(...await each(scene, all, (entrant) => among(size, entrant, scene)));
   }
   return series;
 };
 
 async function among(size: number, entrant: Entrant, scene: Scene): Promise<Series> {
-  const key = `crowd of ${size}`;
+  const key = keyOf(entrant, `crowd-of-${size}`);
   const start = () => entrant.start(scene.store.longTtl);
   const holder = await start();
   const runners = scene.store.alone

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { round } from "../harness/statistics.ts";
 import type { Series } from "../harness/report.ts";
 import { usage } from "../harness/usage.ts";
-import { entrants, label, type Scenario } from "./scene.ts";
+import { each, type Entrant, entrants, keyOf, label, type Scenario, type Scene } from "./scene.ts";
 
 const SIZES = [1, 10, 100, 1_000, 10_000];
 /** Milliseconds, or what the store can do at least: each third of it is a period. */
@@ -19,31 +19,33 @@ export const held: Scenario = async (scene) => {
   const locks = await entrants(scene, ({ kind, renews }) => kind === "ours" || renews === true);
   for (const size of SIZES.filter((size) => size <= 10_000 * scene.effort)) {
     const some = locks.filter(({ contestant }) => contestant.kind === "ours" || size <= MOST);
-    for (const entrant of some) {
-      const runner = await entrant.start(ttl);
-      await runner.tell("hold", { many: 1, prefix: `warm ${size} ` });
-      const heap = await runner.tell("heap", {});
-      await runner.tell("hold", { many: size, prefix: `held by ${entrant.contestant.name} ` });
-      await sleep(ttl / 3); // the first renewals are over
-      const before = {
-        calls: await scene.running.calls?.(),
-        server: usage(scene.running.pids),
-        client: usage([runner.pid]),
-      };
-      await runner.tell("standstill", {});
-      const periods = () => sleep(PERIODS * ttl / 3);
-      const longest = await (scene.running.longest?.(periods) ?? periods());
-      const values = {
-        ...(longest !== undefined && { longest }),
-        standstill: round(await runner.tell("standstill", {})),
-        ...(before.calls !== undefined && { calls: (await scene.running.calls!() - before.calls) / PERIODS }),
-        server: round((usage(scene.running.pids) - before.server) / PERIODS),
-        client: round((usage([runner.pid]) - before.client) / PERIODS),
-        heap: round((await runner.tell("heap", {}) - heap) / size),
-      };
-      series.push({ ...label(scene, entrant), scenario: "held", size, values });
-      await runner[Symbol.asyncDispose]();
-    }
+    series.push(...await each(scene, some, (entrant) => keep(size, ttl, entrant, scene)));
   }
   return series;
 };
+
+async function keep(size: number, ttl: number, entrant: Entrant, scene: Scene): Promise<Series> {
+  await using runner = await entrant.start(ttl);
+  await runner.tell("hold", { many: 1, prefix: keyOf(entrant, `warm-${size}-`) });
+  const heap = await runner.tell("heap", {});
+  await runner.tell("hold", { many: size, prefix: keyOf(entrant, `held-${size}-`) });
+  await sleep(ttl / 3); // the first renewals are over
+  const before = {
+    calls: await scene.running.calls?.(),
+    server: usage(scene.running.pids),
+    client: usage([runner.pid]),
+  };
+  if (entrant.contestant.module !== undefined) await runner.tell("standstill", {});
+  const periods = () => sleep(PERIODS * ttl / 3);
+  const longest = await (scene.running.longest?.(periods) ?? periods());
+  const values = {
+    ...(longest !== undefined && { longest }),
+    ...(entrant.contestant.module !== undefined &&
+      { standstill: round(await runner.tell("standstill", {})) }),
+    ...(before.calls !== undefined && { calls: (await scene.running.calls!() - before.calls) / PERIODS }),
+    server: round((usage(scene.running.pids) - before.server) / PERIODS),
+    client: round((usage([runner.pid]) - before.client) / PERIODS),
+    heap: round((await runner.tell("heap", {}) - heap) / size),
+  };
+  return { ...label(scene, entrant), scenario: "held", size, values };
+}

@@ -1,7 +1,7 @@
 import type { Series } from "../harness/report.ts";
 import { Runner, script } from "../harness/runner.ts";
 import { distribution } from "../harness/statistics.ts";
-import { end, type Scenario, type Scene, turns } from "./scene.ts";
+import { end, type Scenario, type Scene } from "./scene.ts";
 
 const TURNS = 10;
 const CYCLES = 100;
@@ -25,14 +25,16 @@ async function among(
   for (const size of sizes.filter((size) => size <= sizes.at(-1)! * effort)) {
     const runner = await Runner.start(script(runtime, module, address, store.longTtl));
     for (let held = 0; held < size; held += AT_ONCE) {
-      await runner.tell("hold", { many: Math.min(AT_ONCE, size - held), prefix: `among ${size} ${held} ` });
+      await runner.tell("hold", { many: Math.min(AT_ONCE, size - held), prefix: `among-${size}-${held}-` });
     }
     await runner.tell("cycles", { n: 1_000, key: "cycle*" });
     all.push({ size, runner, times: [] as number[][] });
   }
-  await turns(all, TURNS, async ({ runner, times }) => {
-    times.push(await runner.tell("cycles", { n: CYCLES, key: "cycle*" }));
-  });
+  for (let turn = 0; turn < TURNS; turn++) {
+    for (const { runner, times } of all) {
+      times.push(await runner.tell("cycles", { n: CYCLES, key: "cycle*" }));
+    }
+  }
   await end(all.map(({ runner }) => runner));
   return all.map(({ size, times }) => ({
     ...{ scenario, store: store.name, network, runtime, subject: "Holdfast", kind: "ours" as const },

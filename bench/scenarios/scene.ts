@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Runner, type RuntimeName, script } from "../harness/runner.ts";
 import type { Series } from "../harness/report.ts";
 import type { Contestant, Running, Store } from "../stores/store.ts";
@@ -69,16 +70,55 @@ export function label(
   return { store: store.name, network, subject: name, kind, runtime };
 }
 
-/** In another order each time, for as many rounds: whoever is first may always meet the same disturbance. */
-export async function turns<T>(
-  all: readonly T[],
+/** A key that no other subject uses: each has its own way to write it down. */
+export function keyOf({ contestant: { name }, runtime }: Entrant, what: string): string {
+  return `${name.replaceAll(/\W+/g, "-")}-${runtime}-${what}`;
+}
+
+/** Milliseconds that a turn may take: a peer that has lost its way is not waited for. */
+const LIMIT = 300_000;
+
+/** What each entrant comes to. A peer that fails is left out, and the report says so; ours and a floor must not fail. */
+export async function each<T>(
+  { remark }: Scene,
+  all: readonly Entrant[],
+  make: (entrant: Entrant) => Promise<T>,
+): Promise<T[]> {
+  const made: T[] = [];
+  for (const entrant of all) {
+    try {
+      made.push(await Promise.race([make(entrant), tooLong()]));
+    } catch (error) {
+      const { name, kind } = entrant.contestant;
+      if (kind !== "peer") throw error;
+      remark(`${name} failed: ${(error as Error).message.split("\n")[0]}`);
+    }
+  }
+  return made;
+}
+
+/**
+ * So many rounds, in another order each time: whoever is first may always meet the same disturbance. A peer that fails
+ * is taken out of `all`.
+ */
+export async function turns<T extends { readonly entrant: Entrant }>(
+  scene: Scene,
+  all: T[],
   rounds: number,
-  turn: (one: T, round: number) => Promise<unknown>,
+  turn: (one: T) => Promise<unknown>,
 ): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     const order = all.map((one) => [Math.random(), one] as const).sort(([a], [b]) => a - b);
-    for (const [, one] of order) await turn(one, round);
+    for (const [, one] of order) {
+      const [done] = await each(scene, [one.entrant], () => turn(one).then(() => true));
+      if (done === undefined) all.splice(all.indexOf(one), 1);
+    }
   }
+}
+
+async function tooLong(): Promise<never> {
+  await sleep(LIMIT, undefined, { ref: false });
+  throw new Error(`no answer within ${LIMIT / 1_000} s`);
 }
 
 /** Closes them all. */

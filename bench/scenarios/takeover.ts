@@ -1,5 +1,5 @@
 import { distribution } from "../harness/statistics.ts";
-import { entrants, label, type Scenario, turns } from "./scene.ts";
+import { entrants, keyOf, label, type Scenario, turns } from "./scene.ts";
 
 const TURNS = 3;
 
@@ -8,8 +8,8 @@ export const takeover: Scenario = async (scene) => {
   const ttl = scene.store.shortTtl;
   const all = (await entrants(scene, ({ bare, signal }) => !bare && !signal))
     .map((entrant) => ({ entrant, times: [] as number[][] }));
-  await turns(all, Math.ceil(TURNS * scene.effort), async ({ entrant, times }) => {
-    const key = `takeover ${times.length}`;
+  await turns(scene, all, Math.ceil(TURNS * scene.effort), async ({ entrant, times }) => {
+    const key = keyOf(entrant, `takeover-${times.length}`);
     await using next = await entrant.start(ttl);
     const holder = await entrant.start(ttl);
     await holder.tell("take", { key });

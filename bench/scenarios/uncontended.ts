@@ -1,5 +1,5 @@
 import { distribution } from "../harness/statistics.ts";
-import { end, entrants, label, type Scenario, turns } from "./scene.ts";
+import { each, end, entrants, keyOf, label, type Scenario, turns } from "./scene.ts";
 
 const TURNS = 30;
 /** In one turn; on loopback, where a cycle takes a tenth of the time. */
@@ -9,21 +9,24 @@ const WARM = 3_000;
 
 /** One lock after the other, in one process: the same key each time, and a new one. */
 export const uncontended: Scenario = async (scene) => {
-  const all = await Promise.all((await entrants(scene)).map(async (entrant) => ({
+  const all = await each(scene, await entrants(scene), async (entrant) => ({
     entrant,
     runner: await entrant.start(),
     same: [] as number[][],
     fresh: [] as number[][],
-  })));
+  }));
+  const started = [...all];
   const n = Math.ceil(CYCLES[scene.network] * scene.effort);
   const warm = Math.ceil(scene.network === "loopback" ? WARM : WARM / 10);
-  for (const { runner } of all) await runner.tell("cycles", { n: warm, key: "same" });
-  for (const { runner } of all) await runner.tell("cycles", { n: warm / 10, key: "fresh*" });
-  await turns(all, TURNS, async ({ runner, same, fresh }) => {
-    same.push(await runner.tell("cycles", { n, key: "same" }));
-    fresh.push(await runner.tell("cycles", { n, key: "fresh*" }));
+  await turns(scene, all, 1, async ({ entrant, runner }) => {
+    await runner.tell("cycles", { n: warm, key: keyOf(entrant, "same") });
+    await runner.tell("cycles", { n: warm / 10, key: keyOf(entrant, "fresh-*") });
   });
-  await end(all.map(({ runner }) => runner));
+  await turns(scene, all, TURNS, async ({ entrant, runner, same, fresh }) => {
+    same.push(await runner.tell("cycles", { n, key: keyOf(entrant, "same") }));
+    fresh.push(await runner.tell("cycles", { n, key: keyOf(entrant, "fresh-*") }));
+  });
+  await end(started.map(({ runner }) => runner));
   return all.flatMap(({ entrant, same, fresh }) => [
     { ...label(scene, entrant), scenario: "uncontended" as const, times: distribution(same) },
     { ...label(scene, entrant), scenario: "fresh" as const, times: distribution(fresh) },
