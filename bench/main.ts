@@ -49,7 +49,7 @@ const series: Series[] = [];
 const versions: Record<string, string> = Object.fromEntries(runtime.map((name) => [name, versionOf(name)]));
 const remarks = new Set<string>();
 for (const one of STORES.filter(({ name }) => names.includes(name))) series.push(...await measure(one));
-if (scenario === undefined || scenario.includes("importing")) series.push(...importing(runtime));
+if (scenario === undefined || scenario.includes("importing")) series.push(importing());
 
 const found: Report = { taken: taken(), series, figures: [] };
 const report = { ...found, figures: figures(found), remarks: [...remarks] };

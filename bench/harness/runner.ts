@@ -57,16 +57,22 @@ export class Runner implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #pending = new Map<number, Pending>();
   #last = 0;
+  /** The end of what it has written to its standard error: some peers write much. */
+  #said = "";
   #ended: Error | undefined;
   /** Milliseconds to add to a time of that process for one of ours. */
   #offset = 0;
 
   private constructor({ name, binary, args }: Program) {
     this.#name = name;
-    this.#child = spawn(binary, args, { cwd: ROOT, stdio: ["pipe", "pipe", "inherit"] });
+    this.#child = spawn(binary, args, { cwd: ROOT });
+    this.#child.stderr!.setEncoding("utf8").on(
+      "data",
+      (text) => this.#said = (this.#said + text).slice(-1_000),
+    );
     this.#child.stdin!.on("error", () => {}); // "exit" tells it
     this.#child.once("exit", (code, signal) => {
-      this.#ended = new Error(`A process that runs ${name} has ended: ${signal ?? code}`);
+      this.#ended = new Error(`A process that runs ${name} has ended: ${signal ?? code}\n${this.#said}`);
       for (const { waiting, done } of this.#pending.values()) {
         waiting.reject(this.#ended);
         done.reject(this.#ended);

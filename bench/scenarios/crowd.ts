@@ -41,7 +41,9 @@ async function among(size: number, entrant: Entrant, scene: Scene): Promise<Seri
     const many = Math.min(share, size - n * share);
     const { waiting, done } = runner.order("crowd", { key, many });
     await Promise.race([waiting, done]);
-    served.push(done.then((times) => times.map((time) => runner.here(time))));
+    const times = done.then((times) => times.map((time) => runner.here(time)));
+    times.catch(() => {}); // awaited below
+    served.push(times);
   }
   await sleep(500); // until the last one listens
   const pids = runners.map(({ pid }) => pid);

@@ -16,7 +16,7 @@ export const consul: Store = {
   async start() {
     const server = await ConsulServer.start({
       persistent: true,
-      config: { limits: { http_max_conns_per_client: 20_000 } },
+      config: { limits: { http_max_conns_per_client: 10_000 } },
     });
     return {
       address: `consul://${HOST}:${server.port}`,

@@ -18,7 +18,7 @@ export const redis: Store = {
     { name: "@sesamecare-oss/redlock", kind: "peer", module: "redis/sesamecare.ts", crowd: 100 },
     { name: "@verrou/core", kind: "peer", module: "redis/verrou.ts", crowd: 100 },
     { name: "simple-redis-mutex", kind: "peer", module: "redis/simple_redis_mutex.ts", crowd: 1_000 },
-    { name: "node-redisson", kind: "peer", module: "redis/node_redisson.ts", crowd: 1_000 },
+    { name: "node-redisson", kind: "peer", module: "redis/node_redisson.ts", crowd: 10 },
     { name: "redlock-universal", kind: "peer", module: "redis/redlock_universal.ts", crowd: 100 },
     ...Object.entries({
       "Redisson's RLock": "redisson-lock",

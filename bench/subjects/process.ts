@@ -10,6 +10,7 @@ import type { Order, Orders, Verb } from "../harness/protocol.ts";
 import type { Open, Signal, Subject } from "./subject.ts";
 
 const [module, address, ttl] = process.argv.slice(2) as [string, string, string];
+const orders = createInterface(process.stdin); // from the beginning: it keeps the process alive
 const { open } = await import(module) as { open: Open<Subject | Signal> };
 const subject = await open(address, Number(ttl));
 const ours = module.endsWith("/holdfast.ts");
@@ -133,6 +134,6 @@ async function follow({ id, do: verb, ...order }: Order): Promise<void> {
 }
 
 write({ id: 0, done: null });
-for await (const line of createInterface(process.stdin)) void follow(JSON.parse(line));
+for await (const line of orders) void follow(JSON.parse(line));
 await Promise.race([subject.close(), sleep(1_000)]);
 process.exit(0);

@@ -1,4 +1,4 @@
-import { Etcd3 } from "etcd3";
+import { Etcd3, EtcdLockFailedError } from "etcd3";
 import type { Open } from "../subject.ts";
 
 /** The package's own lock, which gives up at once: who waits asks again, as a user of it would. */
@@ -12,7 +12,7 @@ export const open: Open = (address, ttl) => {
           await lock.acquire();
           return () => lock.release();
         } catch (error) {
-          if (!(error instanceof Error && error.name === "EtcdLockFailedError")) throw error;
+          if (!(error instanceof EtcdLockFailedError)) throw error;
           await new Promise((resolve) => setTimeout(resolve, 100));
         }
       }
