@@ -147,6 +147,20 @@ for (const [name, settings] of Object.entries(SETTINGS)) {
   });
 }
 
+// Red if: a session that the server has ended is used again, or its end is taken for that of a lock.
+test("a database that ends idle sessions: a lock is kept, and handed on", SLOW, async () => {
+  const url = await database(server, "restless", { idle_session_timeout: "300ms" });
+  const options = { ttl: 6_000, retryFor: 60_000 };
+  await using a = new LockManager(postgres(url), options);
+  await using b = new LockManager(postgres(url), options);
+  const lock = await a.acquire("k");
+  const { lock: waiting } = await waiter(b, "k");
+  await sleep(3_000); // longer than a session may be idle, many times
+  assert.ok(lock.held);
+  assert.equal(await lock.release(), true);
+  assert.ok((await waiting).token > lock.token);
+});
+
 // Red if: the defaults of the database hold for functions that have waited for a row.
 test("no serialization failure is seen, whatever the database is set to", SLOW, async () => {
   const url = await database(server, "contended", { default_transaction_isolation: "serializable" });
