@@ -62,7 +62,7 @@ function general(store: string): Rule[] {
     },
     {
       ...{ name: "held", store, unit: "calls", bound: most(limits.held) },
-      what: "calls a period to renew 10 000 locks",
+      what: "calls in a third of the ttl to renew 10 000 locks",
       value: (report) => ours(report, { ...local, scenario: "held", size: 10_000 })?.values?.calls,
     },
     {
