@@ -19,6 +19,8 @@ export class OwnClaim implements Waiter {
   losses = 0;
   /** Nodes that may have voted for it, or may yet. */
   readonly asked: Set<Node> = new Set();
+  /** Nodes that are known to have voted for it, with its last ballot. */
+  readonly voted: Set<Node> = new Set();
   /** Nodes that have told of a theft. */
   readonly robbed: Set<Node> = new Set();
   wake: (() => void) | undefined;

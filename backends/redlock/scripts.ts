@@ -184,7 +184,7 @@ return { ${ANSWER.granted}, ballot, now }
  * Gives a vote that was won elsewhere: a majority has just renewed it, and this node, which was away at
  * the vote or has lost its memory since, is free. Tokens stay in order, because the majority of the
  * vote itself remembers its ballot. `KEYS` and `ARGV` as of {@linkcode VOTE}, but with the latest time
- * at which this may still be done in place of "1 to steal". Replies 1 if it was, and the time.
+ * at which this may still be done in place of "1 to steal". Replies 1 if the vote is there now, and the time.
  */
 export const ADOPT: Script = script(
   CLOCK + `
@@ -200,9 +200,11 @@ if fresh then
 end
 ` + NODE + `
 local v = load(key)
-if v.by[id] or v.tombs[id] then return { 0, now } end
+if v.tombs[id] then return { 0, now } end
+local given = v.by[id] and v.by[id].ballot
+if given and given >= ballot then return { given == ballot and 1 or 0, now } end
 for _, other in ipairs(v.claims) do
-  if not (shared and other.limit == '0') then return { 0, now } end
+  if other.id ~= id and not (shared and other.limit == '0') then return { 0, now } end
 end
 give(v.last, ends(v), shared and (v.crowd or #v.claims > 0) and now)
 if v.crowd and not shared then redis.call('HDEL', key, 'r') end

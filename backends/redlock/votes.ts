@@ -31,6 +31,7 @@ export class Votes {
     const quorum = this.#quorum;
     await quorum.ready(call);
     const ballot = own.ballot = this.#last = Math.max(proposal(quorum, atLeast), this.#last + 1);
+    own.voted.clear();
     const { key, steal } = own.claim;
     const keys = [votesKey(key), MEMORY];
     const ask = (node: Node) => {
@@ -44,7 +45,6 @@ export class Votes {
       );
     };
     let all: readonly Reply<number[]>[] = [];
-    let granted = 0;
     try {
       const tally = await quorum.poll(
         call,
@@ -52,10 +52,10 @@ export class Votes {
         (replies, missing) => {
           all = replies;
           const last = replies.at(-1)!;
-          if ("value" in last && last.value[0] === ANSWER.granted) granted++;
+          if ("value" in last && last.value[0] === ANSWER.granted) own.voted.add(last.node);
           if ("value" in last && last.value[0] === ANSWER.excluded) quorum.late(last.node, last.value[1]);
-          if (granted >= quorum.majority) return GRANTED;
-          return granted + missing >= quorum.majority
+          if (own.voted.size >= quorum.majority) return GRANTED;
+          return own.voted.size + missing >= quorum.majority
             ? undefined
             : defeat(replies, missing, quorum, own.claim);
         },
@@ -75,7 +75,7 @@ export class Votes {
     const until = performance.now() + call.timeout;
     const keys = [votesKey(own.claim.key), MEMORY];
     own.asked.add(node);
-    await node.run(
+    const [there] = await node.run(
       ADOPT,
       keys,
       (run) => {
@@ -85,6 +85,7 @@ export class Votes {
       1,
       call,
     );
+    if (there === 1) own.voted.add(node);
   }
 
   /** Has a node take back its vote, and refuse copies of it that are still under way. Whether there was one. */

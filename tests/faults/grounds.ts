@@ -5,6 +5,7 @@ import { admit } from "../redlock/nodes.ts";
 import { ConsulCluster, ConsulServer } from "../servers/consul.ts";
 import { ServerClock } from "../servers/clock.ts";
 import { EtcdCluster, EtcdServer } from "../servers/etcd.ts";
+import { until } from "../servers/process.ts";
 import { PostgresPair, PostgresServer } from "../servers/postgres.ts";
 import { Proxy } from "../servers/proxy.ts";
 import { RedisSentinels, RedisServer } from "../servers/redis.ts";
@@ -23,6 +24,8 @@ export interface Ground extends AsyncDisposable {
   failover?(): Promise<void>;
   /** The server's clock. */
   readonly clock?: ServerClock;
+  /** Resolves once the lock of a key is as safe as the store makes it, where that is some time after the grant. */
+  secured?(key: string): Promise<void>;
 }
 
 /** Proxies between a holder and a store. */
@@ -218,6 +221,18 @@ async function redlock(clock?: ServerClock): Promise<Ground> {
     },
     restart: () => nodes[0]!.restart(),
     failover: () => nodes[0]!.kill(),
+    // A bare majority grants it, of which no node may go; the others follow while it is held.
+    async secured(key) {
+      const votes = () => Promise.all(nodes.map((node) => node.cli("hkeys", `holdfast/{${key}}:votes`)));
+      const id = /^[0-9a-f]+-[0-9a-f-]+$/m;
+      await until(
+        async () => {
+          const ids = (await votes()).map((fields) => id.exec(fields)?.[0]);
+          return ids[0] !== undefined && ids.every((one) => one === ids[0]);
+        },
+        () => `not all nodes have voted for one claim of ${key}`,
+      );
+    },
     ...(clock && { clock }),
     async [Symbol.asyncDispose]() {
       for (const node of nodes) await node[Symbol.asyncDispose]();

@@ -53,6 +53,7 @@ export async function trial(store: Store, fault: Fault, ground: Ground, runtime:
       `"${fault.name}" on ${store.name}: next granted at ${next.grantedAt}, the holder said ` +
       JSON.stringify(holder.said);
     // Nothing is proven by a trial whose fault waits for ever.
+    if (goesAway) await ground.secured?.(key);
     const limit = within(3 * ttl + store.lag + 20_000, state);
     await Promise.race([fault.during?.(scene), limit.passed]);
     if (outcome === "kept") {

@@ -48,6 +48,29 @@ test("a lock that is held gets the votes of all, long before it is renewed", pat
   }
 });
 
+// The next in line has such a vote for a moment, wherever the lock has none yet.
+test(
+  "a node that has voted for another gets the vote once it is free, long before a renewal",
+  patient,
+  async () => {
+    await using nodes = await Nodes.start(3);
+    await using locks = new LockManager(redlock(nodes.urls, OPTIONS));
+    const inTime = Date.now() * 1_000 + 60_000_000;
+    const rival = `${inTime} ${inTime} 1 channel 0 client`;
+    for (const [n, server] of nodes.servers.entries()) {
+      const votes = `holdfast/{k${n}}:votes`;
+      await server.cli("hset", votes, "00-11", rival);
+      const lock = await locks.acquire(`k${n}`, { ttl: 10_000, renew: false });
+      await nodes.until(votes, (holders) => holders.filter((ids) => ids.includes(lock.id)).length === 2);
+      // It has been refused by now, on any but a busy machine.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      await server.cli("hdel", votes, "00-11");
+      await nodes.unanimous(votes, lock.id);
+      await lock.release();
+    }
+  },
+);
+
 test("whichever two nodes go, a lock that is held stays", patient, async () => {
   for (const [one, other] of [[0, 1], [1, 2], [2, 4]] as const) {
     await using nodes = await Nodes.start(5);
