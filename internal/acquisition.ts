@@ -1,9 +1,9 @@
-import { Member } from "./bag.ts";
-import type { Claim, Outcome } from "./backend.ts";
+import type { Member } from "./bag.ts";
+import type { Claim, Grant, Outcome } from "./backend.ts";
 import { listen, pause, pauseUntil, TimeLimit, unknownOutcome } from "./calls.ts";
 import { ATTEMPTS, type Core } from "./core.ts";
 import { BackendError } from "./errors.ts";
-import type { KeptClaim } from "./kept_claim.ts";
+import type { KeptClaim, Listener } from "./kept_claim.ts";
 import type { KeptLease } from "./kept_lease.ts";
 import type { Leases } from "./leases.ts";
 import type { Patience } from "./limiter.ts";
@@ -15,18 +15,6 @@ export interface Held {
   readonly lease: KeptLease;
 }
 
-/** Whom an acquisition serves. */
-export interface Applicant<L> {
-  /** Another claim holds; called once. */
-  waiting(): void;
-  /** A call failed and will be repeated. */
-  failed(error: BackendError): void;
-  /** All of it holds, in the order of the keys. */
-  acquired(held: Held[], acquisition: Acquisition<L>): L;
-  /** Nothing goes on behind it any more. */
-  ended(acquisition: Acquisition<L>): void;
-}
-
 /** What to acquire. */
 export interface Application {
   /** Encoded. */
@@ -34,8 +22,20 @@ export interface Application {
   readonly want: Want;
   /** Otherwise it gives up if it would have to. */
   readonly wait: boolean;
+}
+
+/** Whom acquisitions serve, all of them. */
+export interface Applicant<A extends Application, L> {
   /** Milliseconds of unbroken failure to put up with. */
   readonly retryFor: number;
+  /** Another claim holds; called once. */
+  waiting(application: A): void;
+  /** A call failed and will be repeated. */
+  failed(application: A, error: BackendError): void;
+  /** All of it holds, in the order of the keys. */
+  acquired(application: A, held: Held[], acquisition: Acquisition<L, A>): L;
+  /** Nothing goes on behind it any more. */
+  ended(acquisition: Acquisition<L, A>): void;
 }
 
 /**
@@ -45,7 +45,9 @@ export interface Application {
  * It can be stopped at any time. The caller is told at once; what has been sent goes on to its end
  * behind that, and is taken back.
  */
-export class Acquisition<L> extends Member {
+export class Acquisition<L, A extends Application = Application> implements Listener, Member {
+  /** See {@linkcode Member}. */
+  slot: number = -1;
   /** What it came to: `undefined` if it was contended and does not wait. */
   readonly result: Promise<L | undefined>;
   /** Resolves when nothing goes on behind it any more. */
@@ -54,13 +56,11 @@ export class Acquisition<L> extends Member {
   lock: L | undefined;
   readonly #core: Core;
   readonly #leases: Leases;
-  readonly #keys: readonly string[];
-  readonly #want: Want;
-  readonly #wait: boolean;
-  readonly #retryFor: number;
-  readonly #applicant: Applicant<L>;
+  readonly #application: A;
+  readonly #applicant: Applicant<A, L>;
   #resolve!: (lock: L | undefined) => void;
   #reject!: (reason: unknown) => void;
+  #aborted: (() => void) | undefined;
   #answered = false;
   #waited = false;
   #stopped = false;
@@ -79,27 +79,27 @@ export class Acquisition<L> extends Member {
   /** How often in a row listening for changes has failed. */
   #deaf = 0;
   #wake: (() => void) | undefined;
+  /** What the store has said of the claim by itself. */
+  #told: Outcome | undefined;
+  /** Nothing has been waited for since the caller's call, which has just looked at the clock. */
+  #fresh = true;
 
-  constructor(
-    core: Core,
-    leases: Leases,
-    { keys, want, wait, retryFor }: Application,
-    applicant: Applicant<L>,
-  ) {
-    super();
+  constructor(core: Core, leases: Leases, application: A, applicant: Applicant<A, L>) {
     this.#core = core;
     this.#leases = leases;
-    this.#keys = keys;
-    this.#want = want;
-    this.#wait = wait;
-    this.#retryFor = retryFor;
+    this.#application = application;
     this.#applicant = applicant;
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    want.signal?.addEventListener("abort", this.#aborted);
+    const { signal } = application.want;
+    if (signal !== undefined) {
+      this.#aborted = () => this.stop(signal.reason);
+      signal.addEventListener("abort", this.#aborted);
+    }
     this.done = this.#run();
+    this.#fresh = false;
   }
 
   /** The caller has given up. */
@@ -110,9 +110,20 @@ export class Acquisition<L> extends Member {
     this.#wake?.();
   }
 
+  /** See {@linkcode Listener}. */
+  granted(grant: Grant): void {
+    this.#told = grant;
+    this.#wake?.();
+  }
+
+  /** See {@linkcode Listener}. */
+  lost(): void {
+    this.#wake?.();
+  }
+
   /** Whether it is about this key, encoded. */
   asksFor(key: string): boolean {
-    return this.#keys.includes(key);
+    return this.#application.keys.includes(key);
   }
 
   /**
@@ -129,36 +140,50 @@ export class Acquisition<L> extends Member {
     this.#placing?.resolve();
   }
 
-  readonly #aborted = (): void => this.stop(this.#want.signal!.reason);
-
   /** Whether this is the first time. */
   #answer(): boolean {
     if (this.#answered) return false;
-    this.#want.signal?.removeEventListener("abort", this.#aborted);
+    if (this.#aborted !== undefined) {
+      this.#application.want.signal!.removeEventListener("abort", this.#aborted);
+    }
     return this.#answered = true;
   }
 
-  async #run(): Promise<void> {
-    try {
-      const held = this.#keys.length === 1 ? await this.#one(this.#keys[0]!) : await this.#many();
-      const all = held && (Array.isArray(held) ? held : [held]);
-      if (this.#answer()) {
-        if (all !== undefined) this.lock = this.#applicant.acquired(all, this);
-        this.#resolve(this.lock);
-      } else if (all !== undefined) await giveBack(all);
-    } catch (error) {
+  #run(): Promise<void> {
+    const { keys } = this.#application;
+    const held = keys.length === 1 ? this.#one(keys[0]!) : this.#many();
+    return held.then((held) => this.#came(held), (error) => {
       if (this.#answer()) this.#reject(error);
-    }
+      this.#end();
+    });
+  }
+
+  /** What it has come to. */
+  #came(held: Held | Held[] | undefined): void | Promise<void> {
+    const all = held && (Array.isArray(held) ? held : [held]);
+    if (this.#answer()) {
+      try {
+        if (all !== undefined) this.lock = this.#applicant.acquired(this.#application, all, this);
+        this.#resolve(this.lock);
+      } catch (error) {
+        this.#reject(error);
+      }
+    } else if (all !== undefined) return giveBack(all).then(() => this.#end());
+    this.#end();
+  }
+
+  #end(): void {
     this.#place();
     this.#applicant.ended(this);
   }
 
   async #many(): Promise<Held[] | undefined> {
-    const sorted = this.#keys.toSorted((a, b) => a < b ? -1 : 1);
+    const { keys } = this.#application;
+    const sorted = keys.toSorted((a, b) => a < b ? -1 : 1);
     while (!this.#stopped) {
       const all = await this.#all(sorted);
       if (all === undefined) return undefined;
-      if (all !== "again") return this.#keys.map((key) => all[sorted.indexOf(key)]!);
+      if (all !== "again") return keys.map((key) => all[sorted.indexOf(key)]!);
     }
     return undefined;
   }
@@ -171,9 +196,11 @@ export class Acquisition<L> extends Member {
         const held = await this.#one(key);
         if (held === undefined) break;
         all.push(held);
-        held.kept.onLost = () => {
-          this.#broken = true;
-          this.#wake?.();
+        held.kept.listener = {
+          lost: () => {
+            this.#broken = true;
+            this.#wake?.();
+          },
         };
       }
     } catch (error) {
@@ -194,12 +221,11 @@ export class Acquisition<L> extends Member {
   /** One key: claim after claim, until one holds. */
   async #one(key: string): Promise<Held | undefined> {
     const { entrances } = this.#core;
-    const want = this.#want;
+    const { want, wait } = this.#application;
     while (!this.#ended) {
-      const lease = this.#leases.current(want.ttl) ??
-        await this.#patiently(() => this.#leases.open(want.ttl));
+      const lease = this.#leases.current(want.ttl) ?? await this.#lease();
       if (lease === undefined) return undefined;
-      const entered = entrances && await entrances.take(key, this.#wait);
+      const entered = entrances && await entrances.take(key, wait);
       if (!lease.usable || this.#ended) {
         entered?.();
         continue;
@@ -235,41 +261,65 @@ export class Acquisition<L> extends Member {
     kept: KeptClaim,
     entered?: (failed?: boolean) => void,
   ): Promise<Outcome | undefined> {
-    let told: Outcome | undefined;
-    kept.onGranted = (grant) => {
-      told = grant;
-      this.#wake?.();
-    };
-    kept.onLost = () => this.#wake?.();
-    const answered = () => told !== undefined;
-    const moot = () => answered() || kept.over || !lease.alive;
-    const { limiter } = this.#core;
-    const send = (): Promise<Outcome> | undefined => {
-      this.#inside = true;
-      if (this.#ended || moot()) return undefined;
-      const answer = lease.attempt(kept);
-      this.#asked = this.#core.alarms.last; // a call looks at the clock first
-      if (entered !== undefined) answer.then(() => entered(), () => entered(true));
-      return answer;
-    };
-    // What `run` of the limiter would do: this is done for every lock.
-    const attempt = () => limiter.enter() ? send() : limiter.wait(this.#patience(kept)).then(send);
-    while (!this.#ended && !kept.over && lease.alive) {
-      const asked = told ?? await this.#patiently(attempt, moot, answered);
+    this.#told = undefined;
+    kept.listener = this;
+    for (let failures = 0; !this.#ended && !kept.over && lease.alive;) {
+      let outcome: Outcome | undefined;
+      try {
+        outcome = this.#told ?? await this.#attempt(lease, kept, entered);
+        failures = 0;
+      } catch (error) {
+        // A failure counts even if the claim is over by now: where it has ended that too, another would fail like it.
+        if (!this.#ended && this.#told === undefined) await this.#failed(error as BackendError, failures++);
+        continue;
+      } finally {
+        this.#leave();
+      }
       // What the store has said by itself in the meantime counts more than an older answer.
-      const outcome = told ?? asked;
+      outcome = this.#told ?? outcome;
       if (outcome?.state === "gone") kept.lose(outcome.why);
       else if (outcome !== undefined) this.#failing = undefined;
-      if (outcome === undefined || outcome.state !== "contended" || !this.#wait) return outcome;
+      if (outcome === undefined || outcome.state !== "contended" || !this.#application.wait) return outcome;
       if (!this.#waited) {
         this.#waited = true;
         this.#place();
-        this.#applicant.waiting();
+        this.#applicant.waiting(this.#application);
       }
-      const news = moot() ? undefined : await this.#news(lease, kept);
-      if (news?.state !== "contended") told ??= news;
+      const news = this.#moot(lease, kept) ? undefined : await this.#news(lease, kept);
+      if (news?.state !== "contended") this.#told ??= news;
     }
     return undefined;
+  }
+
+  /** Asks the store, when there is room. `undefined`: it is moot by then. */
+  #attempt(
+    lease: KeptLease,
+    kept: KeptClaim,
+    entered?: (failed?: boolean) => void,
+  ): Promise<Outcome | undefined> | undefined {
+    const { alarms, limiter } = this.#core;
+    this.#asked = alarms.last;
+    if (limiter.enter()) return this.#send(lease, kept, entered, this.#fresh ? alarms.last : undefined);
+    return limiter.wait(this.#patience(kept)).then(() => this.#send(lease, kept, entered));
+  }
+
+  #send(
+    lease: KeptLease,
+    kept: KeptClaim,
+    entered?: (failed?: boolean) => void,
+    sent?: number,
+  ): Promise<Outcome> | undefined {
+    this.#inside = true;
+    if (this.#ended || this.#moot(lease, kept)) return undefined;
+    const answer = lease.attempt(kept, sent);
+    this.#asked = this.#core.alarms.last; // a call looks at the clock first
+    if (entered !== undefined) answer.then(() => entered(), () => entered(true));
+    return answer;
+  }
+
+  /** There is nothing to ask about any more. */
+  #moot(lease: KeptLease, kept: KeptClaim): boolean {
+    return this.#told !== undefined || kept.over || !lease.alive;
   }
 
   /** Waits for a change in the queue, the recheck time, news by the heartbeat, or the end. */
@@ -283,7 +333,7 @@ export class Acquisition<L> extends Member {
       this.#deaf = 0;
       return outcome ?? undefined;
     } catch (error) {
-      this.#applicant.failed(unknownOutcome("listen for the release of a lock", error));
+      this.#applicant.failed(this.#application, unknownOutcome("listen for the release of a lock", error));
       await this.#pause(this.#core.backoff(this.#deaf++, 1_000));
       return undefined;
     } finally {
@@ -301,35 +351,32 @@ export class Acquisition<L> extends Member {
     this.#wake = undefined;
   }
 
-  /**
-   * Repeats what fails, until the store has failed without a break for `retryFor`: whatever claim it was
-   * asked for, and until a claim has a place again. A failure counts even if it is moot to repeat the call, unless
-   * the answer has come in another way: where a failure ends the claim as well, another claim would fail like it.
-   */
-  async #patiently<T>(
-    call: () => Promise<T | undefined> | undefined,
-    moot: () => boolean = () => false,
-    answered: () => boolean = () => false,
-  ): Promise<T | undefined> {
-    for (let failures = 0; !this.#ended && !moot(); failures++) {
+  /** A lease for its claims. */
+  async #lease(): Promise<KeptLease | undefined> {
+    const { ttl } = this.#application.want;
+    for (let failures = 0; !this.#ended; failures++) {
       try {
-        const answer = call();
+        const opening = this.#leases.open(ttl);
         this.#asked = this.#core.alarms.last;
-        return await answer;
-      } catch (caught) {
-        const error = caught as BackendError;
-        if (this.#ended || answered()) return undefined;
-        this.#place();
-        this.#applicant.failed(error);
-        this.#failing ??= this.#asked;
-        if (!error.retryable || this.#core.alarms.now() - this.#failing >= this.#retryFor) throw error;
-        this.#leave();
-        await this.#pause(this.#core.backoff(failures, 1_000));
-      } finally {
-        this.#leave();
+        return await opening;
+      } catch (error) {
+        if (!this.#ended) await this.#failed(error as BackendError, failures);
       }
     }
     return undefined;
+  }
+
+  /**
+   * A call has failed, and may be repeated after a pause, until the store has failed without a break for
+   * `retryFor`: whatever claim it was asked for, and until a claim has a place again.
+   */
+  async #failed(error: BackendError, failures: number): Promise<void> {
+    this.#place();
+    this.#applicant.failed(this.#application, error);
+    this.#failing ??= this.#asked;
+    if (!error.retryable || this.#core.alarms.now() - this.#failing >= this.#applicant.retryFor) throw error;
+    this.#leave();
+    await this.#pause(this.#core.backoff(failures, 1_000));
   }
 
   #leave(): void {
@@ -339,12 +386,12 @@ export class Acquisition<L> extends Member {
 
   /** How long an attempt waits for its turn. */
   #patience({ claim }: KeptClaim): Patience {
-    const ms = Math.max(this.#retryFor, this.#core.callTimeout(claim.ttl));
+    const ms = Math.max(this.#applicant.retryFor, this.#core.callTimeout(claim.ttl));
     return { signal: new TimeLimit(this.#core.alarms, ms, outnumbered) };
   }
 
   #claim(key: string): Claim {
-    const want = this.#want;
+    const { want, wait } = this.#application;
     return {
       id: crypto.randomUUID(),
       key,
@@ -353,7 +400,7 @@ export class Acquisition<L> extends Member {
       metadata: want.metadata,
       client: this.#core.client,
       steal: want.steal && !this.#robbed,
-      wait: this.#wait,
+      wait,
       outlives: want.atLeast > 0,
     };
   }
@@ -368,7 +415,7 @@ function outnumbered(ms: number): BackendError {
 /** Releases what an acquisition had, and does not need. */
 export async function giveBack(all: readonly Held[]): Promise<void> {
   await Promise.all(all.map(({ lease, kept }) => {
-    kept.onLost = undefined;
+    kept.listener = undefined;
     return lease.withdraw(kept);
   }));
 }

@@ -1,22 +1,14 @@
-import { Bag, Member } from "./bag.ts";
+import { Bag, type Member } from "./bag.ts";
 import { type Clock, Elapsed, type Timer } from "./clock.ts";
 
 /** Something to do at a time. */
-export class Alarm extends Member {
+export interface Alarm extends Member {
   /** In the time of {@linkcode Alarms.now}. */
   readonly at: number;
-  /** Called once. */
-  readonly ring: () => void;
   /** Whether the process may end before it rings. Otherwise it is kept alive until then. */
   readonly background: boolean;
-
-  /** Made by {@linkcode Alarms.set}. */
-  constructor(at: number, ring: () => void, background: boolean) {
-    super();
-    this.at = at;
-    this.ring = ring;
-    this.background = background;
-  }
+  /** Called once. */
+  ring(): void;
 }
 
 /** The clocks are looked at this often, so that a suspension is noticed soon after it has ended. */
@@ -63,22 +55,29 @@ export class Alarms {
    * process alive until then.
    */
   set(at: number, ring: () => void, background: boolean = false): Alarm {
-    const alarm = new Alarm(at, ring, background);
+    const alarm = { slot: -1, at, ring, background };
+    this.add(alarm);
+    return alarm;
+  }
+
+  /** As {@linkcode Alarms.set}, for an alarm that is made already. */
+  add(alarm: Alarm): void {
     this.#alarms.add(alarm);
-    if (!background) {
+    if (!alarm.background) {
       this.#awaited++;
       if (this.#idle) {
         this.#idle = false;
         this.#timer?.ref?.();
       }
     }
-    if (at < this.#fires) this.#arm(at);
-    return alarm;
+    if (alarm.at < this.#fires) this.#arm(alarm.at);
   }
 
-  /** Does nothing if it has rung. */
-  clear(alarm: Alarm): void {
-    if (this.#remove(alarm)) this.#rest();
+  /** Whether it had not rung. */
+  clear(alarm: Alarm): boolean {
+    const set = this.#remove(alarm);
+    if (set) this.#rest();
+    return set;
   }
 
   /** Whether it was set. */

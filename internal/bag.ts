@@ -1,15 +1,7 @@
-let slotOf: (member: Member) => number;
-let putInto: (member: Member, slot: number) => void;
-
 /** What a {@linkcode Bag} can hold: in one of them at a time. */
-export abstract class Member {
-  /** Its place in the bag. */
-  #slot = -1;
-
-  static {
-    slotOf = (member) => member.#slot;
-    putInto = (member, slot) => member.#slot = slot;
-  }
+export interface Member {
+  /** Its place in the bag, and the bag's to set; -1 at first. */
+  slot: number;
 }
 
 /**
@@ -27,15 +19,15 @@ export class Bag<T extends Member> {
 
   /** Of something that is in no bag. */
   add(member: T): void {
-    putInto(member, this.#members.push(member) - 1);
+    member.slot = this.#members.push(member) - 1;
   }
 
   /** Whether it was there. The last one takes its place. */
   delete(member: T): boolean {
-    const slot = slotOf(member);
+    const { slot } = member;
     if (this.#members[slot] !== member) return false;
     const last = this.#members.pop()!;
-    putInto(last, slot);
+    last.slot = slot;
     if (last !== member) this.#members[slot] = last;
     return true;
   }

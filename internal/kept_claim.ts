@@ -1,12 +1,32 @@
 import type { Alarm, Alarms } from "./alarms.ts";
-import { Member } from "./bag.ts";
+import type { Member } from "./bag.ts";
 import type { Claim, Grant, LossReason } from "./backend.ts";
+
+/** Whom a claim serves. */
+export interface Listener {
+  /** The heartbeat has found it granted, while it waits. */
+  granted?(grant: Grant): void;
+  /** The lock, or the place in the queue, is lost. Told once. */
+  lost(why: LossReason): void;
+  /** It has been renewed, and holds. */
+  renewed?(): void;
+  /** A call about it failed while it holds. */
+  failed?(error: unknown): void;
+}
+
+/** Who keeps a claim. */
+export interface Keeper {
+  /** It is lost, and nobody has been told yet. */
+  afterLoss(kept: KeptClaim): void;
+}
 
 /**
  * A claim that a lease keeps alive, and until when it is proven to be in the store. It waits, then
  * may hold, then is over; a loss is final.
  */
-export class KeptClaim extends Member {
+export class KeptClaim implements Member {
+  /** See {@linkcode Member}. */
+  slot: number = -1;
   /** What was asked of the store. */
   readonly claim: Claim;
   /** Whether the heartbeat renews it. */
@@ -28,25 +48,18 @@ export class KeptClaim extends Member {
   over = false;
   /** Why, if it was lost. */
   loss: LossReason | undefined;
-  /** Told, while the claim waits, that the heartbeat has found it granted. */
-  onGranted: ((grant: Grant) => void) | undefined;
-  /** Told once, if the lock, or the place in the queue, is lost. */
-  onLost: ((why: LossReason) => void) | undefined;
-  /** Told of each renewal while it holds. */
-  onRenewed: (() => void) | undefined;
-  /** Told of each call about it that failed while it holds. */
-  onError: ((error: unknown) => void) | undefined;
+  /** Who is told what becomes of it. */
+  listener: Listener | undefined;
 
   readonly #alarms: Alarms;
-  readonly #afterLoss: (kept: KeptClaim) => void;
+  readonly #keeper: Keeper;
   #since = -Infinity;
   #deadline = -Infinity;
   #alarm: Alarm | undefined;
 
-  constructor(alarms: Alarms, claim: Claim, renews: boolean, afterLoss: (kept: KeptClaim) => void) {
-    super();
+  constructor(alarms: Alarms, claim: Claim, renews: boolean, keeper: Keeper) {
     this.#alarms = alarms;
-    this.#afterLoss = afterLoss;
+    this.#keeper = keeper;
     this.claim = claim;
     this.renews = renews;
   }
@@ -80,7 +93,6 @@ export class KeptClaim extends Member {
     if (this.over || now >= this.#deadline) return false;
     this.token = token;
     this.granted = now;
-    this.onGranted = undefined;
     this.#guard();
     return true;
   }
@@ -90,8 +102,8 @@ export class KeptClaim extends Member {
     if (this.over) return;
     this.end();
     this.loss = why;
-    this.#afterLoss(this);
-    this.onLost?.(why);
+    this.#keeper.afterLoss(this);
+    this.listener?.lost(why);
   }
 
   /** Ends the claim on our side; the store may still hold it. */
@@ -101,18 +113,37 @@ export class KeptClaim extends Member {
     this.#alarm = undefined;
   }
 
-  /** The alarm is not moved at every renewal: when it rings, it looks at where the deadline is by then. */
+  /** The alarm of its deadline has rung. It is not moved at every renewal: the deadline may be later by now. */
+  rung(): void {
+    this.#alarm = undefined;
+    if (!this.#expire()) this.#guard();
+  }
+
   #guard(): void {
     if (this.#alarm !== undefined) this.#alarms.clear(this.#alarm);
-    this.#alarm = this.#alarms.set(this.#deadline, () => {
-      this.#alarm = undefined;
-      if (!this.#expire()) this.#guard();
-    });
+    this.#alarms.add(this.#alarm = new Guard(this, this.#deadline));
   }
 
   #expire(): boolean {
     if (this.over || this.token === undefined || this.#alarms.now() < this.#deadline) return this.over;
     this.lose("expired");
     return true;
+  }
+}
+
+/** The alarm of a deadline. */
+class Guard implements Alarm {
+  slot = -1;
+  readonly at: number;
+  readonly background = false;
+  readonly #kept: KeptClaim;
+
+  constructor(kept: KeptClaim, at: number) {
+    this.#kept = kept;
+    this.at = at;
+  }
+
+  ring(): void {
+    this.#kept.rung();
   }
 }

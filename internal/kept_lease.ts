@@ -2,13 +2,13 @@ import type { Alarm } from "./alarms.ts";
 import type { Claim, Contended, Gone, Lease, Outcome } from "./backend.ts";
 import { Acknowledged } from "./acknowledged.ts";
 import { Bag } from "./bag.ts";
-import { ask } from "./calls.ts";
+import { ask, Question } from "./calls.ts";
 import type { Core } from "./core.ts";
 import { heartbeat, provenFor } from "./deadline.ts";
 import { Debts } from "./debts.ts";
 import { BackendError } from "./errors.ts";
 import { Idleness } from "./idleness.ts";
-import { KeptClaim } from "./kept_claim.ts";
+import { type Keeper, KeptClaim } from "./kept_claim.ts";
 import { decodeKey } from "./keys.ts";
 import { Limiter } from "./limiter.ts";
 
@@ -34,7 +34,7 @@ export interface Home {
  * a lease takes no new claims and is closed when the last one has left. So is one that has not been used for a
  * while: it may cost the store a session, a connection, heartbeats.
  */
-export class KeptLease {
+export class KeptLease implements Keeper {
   /** Milliseconds asked for. */
   readonly ttl: number;
   readonly #core: Core;
@@ -46,6 +46,8 @@ export class KeptLease {
   readonly #acknowledged: Acknowledged;
   /** The claims under it live and die with it: its timer is theirs. */
   readonly #shared: boolean;
+  /** When the next heartbeat is due; and its alarm, which may ring before that. */
+  #due = Infinity;
   #beat: Alarm | undefined;
   #beating = false;
   #paying = false;
@@ -78,7 +80,10 @@ export class KeptLease {
     this.#period = heartbeat(Math.min(ttl, this.#lease.ttl), settle);
     this.#debts = new Debts({
       now: () => core.alarms.now(),
-      release: (kept) => this.#release(kept),
+      release: (kept) => {
+        this.#releasing++;
+        return this.#release(kept);
+      },
       failed: ({ claim: { key } }, error) =>
         core.log("warn", "a release failed, it will be repeated", { key: decodeKey(key), error }),
     });
@@ -133,35 +138,24 @@ export class KeptLease {
   /** Takes a claim in; it is renewed from now on. */
   enter(claim: Claim, renews: boolean): KeptClaim {
     this.#idleness.end();
-    const kept = new KeptClaim(this.#core.alarms, claim, renews, (lost) => this.#afterLoss(lost));
+    const kept = new KeptClaim(this.#core.alarms, claim, renews, this);
     this.#claims.add(kept);
-    if (this.#beat === undefined) this.#schedule(this.#period, this.#core.alarms.last);
+    if (this.#due === Infinity) this.#schedule(this.#period, this.#core.alarms.last);
     return kept;
   }
 
   /** Asks for the lock, or how the claim stands. A rejection leaves that unknown. */
-  async attempt(kept: KeptClaim, timeout: number = this.#core.callTimeout(this.ttl)): Promise<Outcome> {
-    const { claim } = kept;
-    const sent = this.#core.alarms.now();
-    try {
-      const outcome = await ask(this.#core.alarms, {
-        what: () => `acquire lock ${JSON.stringify(decodeKey(claim.key))}`,
-        timeout,
-        sent,
-        entered: kept.progress === "entered",
-        send: (call) => this.#lease.attempt(claim, call),
-      });
-      if (outcome.state === "granted" || (outcome.state === "contended" && claim.wait)) {
-        kept.progress = "entered";
-        kept.seen = Math.max(kept.seen, sent);
-        this.#prove(kept, this.#shared ? this.#acknowledged.since : sent);
-        if (outcome.state === "contended") this.#waits(kept, outcome);
-      }
-      return outcome;
-    } catch (error) {
-      if (kept.progress === "new" && (error as BackendError).retryable) kept.progress = "unsure";
-      throw error;
-    }
+  attempt(kept: KeptClaim, sent: number = this.#core.alarms.now()): Promise<Outcome> {
+    return new AttemptQuestion(this.#core, this, this.#lease, kept, sent).ask();
+  }
+
+  /** The store has answered an attempt. */
+  attempted(kept: KeptClaim, outcome: Outcome, sent: number): void {
+    if (outcome.state === "gone" || (outcome.state === "contended" && !kept.claim.wait)) return;
+    kept.progress = "entered";
+    kept.seen = Math.max(kept.seen, sent);
+    this.#prove(kept, this.#shared ? this.#acknowledged.since : sent);
+    if (outcome.state === "contended") this.#waits(kept, outcome);
   }
 
   /** Resolves, with the outcome if it is known by then, when asking again is worth while. */
@@ -179,35 +173,38 @@ export class KeptLease {
   /** Gives a lock that will not be renewed its full ttl, where being granted did not restart the timer. */
   async restart(kept: KeptClaim): Promise<void> {
     if (this.#left([kept]) < 0.9 * this.#provenFor) {
-      await this.renew(kept).catch((error) => kept.onError?.(error));
+      await this.renew(kept).catch((error) => kept.listener?.failed?.(error));
     }
   }
 
   /**
    * Takes the claim out of the store, once. Whether it was there; a rejection leaves it a debt.
-   * Nothing is sent for a claim that never was, or that the store has said is gone.
+   * Nothing is sent for a claim that never was, or that the store has said is gone. `sent`: when, if the
+   * clock has just been looked at.
    */
-  async release(kept: KeptClaim): Promise<boolean> {
-    this.#releasing++;
-    try {
+  release(kept: KeptClaim, sent?: number): Promise<boolean> {
+    const asks = kept.progress !== "new" && !this.#isGone(kept);
+    let answer: Promise<boolean> | undefined;
+    if (asks && this.#ended) answer = this.#leave().then(() => false);
+    else if (asks) {
+      this.#releasing++;
       // Asked before anything else is cleared away, so that the timer behind the alarms runs on.
-      const answer = kept.progress === "new" || this.#isGone(kept)
-        ? false
-        : this.#ended
-        ? this.#leave().then(() => false)
-        : this.#release(kept);
-      kept.end();
-      this.#claims.delete(kept);
-      const released = await answer;
-      this.#debts.paid(kept);
-      return released;
-    } catch (error) {
-      this.#owe(kept);
-      throw error;
-    } finally {
-      this.#releasing--;
-      this.#rest();
+      answer = this.#release(kept, sent);
     }
+    kept.end();
+    this.#claims.delete(kept);
+    if (answer !== undefined) return answer;
+    this.#debts.paid(kept);
+    this.#rest();
+    return Promise.resolve(false);
+  }
+
+  /** The store has answered a release, or has not. */
+  released(kept: KeptClaim, confirmed: boolean): void {
+    if (confirmed) this.#debts.paid(kept);
+    else this.#owe(kept);
+    this.#releasing--;
+    this.#rest();
   }
 
   /** Gives up a claim that no caller waits for any more; what cannot be confirmed becomes a debt. */
@@ -252,9 +249,11 @@ export class KeptLease {
       void this.withdraw(stays);
     }, true);
     this.#lingering.set(claim, { stays, alarm });
-    stays.onLost = () => {
-      this.#core.alarms.clear(alarm);
-      this.#lingering.delete(claim);
+    stays.listener = {
+      lost: () => {
+        this.#core.alarms.clear(alarm);
+        this.#lingering.delete(claim);
+      },
     };
     return stays;
   }
@@ -275,7 +274,8 @@ export class KeptLease {
     const renewed = staying.length > 0 ? this.#renew(staying.map(({ stays }) => stays)) : undefined;
     this.#retired = true;
     this.#ended = true;
-    this.#unschedule();
+    this.#due = Infinity;
+    this.#stopAlarm();
     this.#idleness.stop();
     for (const { alarm } of staying) alarms.clear(alarm);
     this.#lingering.clear();
@@ -360,7 +360,7 @@ export class KeptLease {
   }
 
   #tellRenewed(kept: KeptClaim): void {
-    if (!kept.over && kept.token !== undefined) kept.onRenewed?.();
+    if (!kept.over && kept.token !== undefined) kept.listener?.renewed?.();
   }
 
   /** What the store says of a claim, other than in answer to its own acquisition. */
@@ -374,7 +374,7 @@ export class KeptLease {
     kept.seen = Math.max(kept.seen, sent);
     this.#prove(kept, since);
     if (kept.token !== undefined) return;
-    if (outcome.state === "granted") kept.onGranted?.(outcome);
+    if (outcome.state === "granted") kept.listener?.granted?.(outcome);
     else if (outcome.recheck !== undefined) this.#waits(kept, outcome); // the store has looked at the queue
   }
 
@@ -392,7 +392,7 @@ export class KeptLease {
   }
 
   /** A lock that ran out may still stand in the store; one that the store dropped does not. */
-  #afterLoss(kept: KeptClaim): void {
+  afterLoss(kept: KeptClaim): void {
     if (!this.#isGone(kept)) void this.withdraw(kept);
     else {
       this.#claims.delete(kept);
@@ -417,29 +417,34 @@ export class KeptLease {
     const { alarms } = this.#core;
     const until = this.#shared ? Infinity : alarms.now() + this.ttl + this.#core.callTimeout(this.ttl);
     this.#debts.owe(kept, until);
-    if (this.#beat === undefined) this.#schedule(this.#retryAfter());
+    if (this.#due === Infinity) this.#schedule(this.#retryAfter());
   }
 
-  #release({ claim, progress }: KeptClaim): Promise<boolean> {
-    return ask(this.#core.alarms, {
-      what: () => `release lock ${JSON.stringify(decodeKey(claim.key))}`,
-      timeout: this.#core.callTimeout(this.ttl),
-      entered: progress === "entered",
-      send: (call) => this.#lease.release(claim, call),
-    });
+  #release(kept: KeptClaim, sent: number = this.#core.alarms.now()): Promise<boolean> {
+    return new ReleaseQuestion(this.#core, this, this.#lease, kept, sent).ask();
   }
 
+  /** The next heartbeat. Whatever is held or waited for keeps the process alive by itself. */
   #schedule(ms: number, from: number = this.#core.alarms.now()): void {
     if (this.#ended) return;
-    this.#unschedule();
-    // Whatever is held or waited for keeps the process alive by itself.
-    this.#beat = this.#core.alarms.set(from + ms, () => {
-      this.#beat = undefined;
-      void this.#pulse();
-    }, true);
+    this.#due = from + ms;
+    if (this.#beat !== undefined && this.#beat.at <= this.#due) return;
+    this.#stopAlarm();
+    this.#beat = this.#core.alarms.set(this.#due, this.#rung, true);
   }
 
-  #unschedule(): void {
+  /** The alarm of the heartbeat has rung. It is not stopped each time that nothing is kept for a while. */
+  readonly #rung = (): void => {
+    this.#beat = undefined;
+    const due = this.#due;
+    if (due === Infinity) return;
+    this.#due = Infinity;
+    const early = due - this.#core.alarms.now();
+    if (early > 0) this.#schedule(early);
+    else void this.#pulse();
+  };
+
+  #stopAlarm(): void {
     if (this.#beat !== undefined) this.#core.alarms.clear(this.#beat);
     this.#beat = undefined;
   }
@@ -456,7 +461,7 @@ export class KeptLease {
       this.#failures = 0;
     } catch (error) {
       this.#failures++;
-      for (const kept of this.#claims.values()) if (!kept.over) kept.onError?.(error);
+      for (const kept of this.#claims.values()) if (!kept.over) kept.listener?.failed?.(error);
       this.#core.log("warn", "a heartbeat failed", { error });
     } finally {
       this.#beating = false;
@@ -505,7 +510,7 @@ export class KeptLease {
     for (const kept of asked) {
       this.#asking.add(kept);
       this.#questions.run(() => this.#askAbout(kept))
-        .catch((error) => kept.onError?.(error))
+        .catch((error) => kept.listener?.failed?.(error))
         .finally(() => this.#asking.delete(kept));
     }
   }
@@ -522,9 +527,65 @@ export class KeptLease {
     // Ending the lease pays its debts where they live by it.
     if (this.#shared ? indebted || this.#retired : !indebted && this.#retired) void this.close();
     else if (!indebted) {
-      if (!this.#shared) this.#unschedule();
+      if (!this.#shared) this.#due = Infinity;
       this.#idleness.begin();
       this.#home.thin();
     }
+  }
+}
+
+/** What is asked about a claim: whether it holds, or that it ends. */
+abstract class ClaimQuestion<T> extends Question<T> {
+  declare protected readonly lease: KeptLease;
+  declare protected readonly store: Lease;
+  declare protected readonly kept: KeptClaim;
+  declare protected readonly sent: number;
+
+  constructor(core: Core, lease: KeptLease, store: Lease, kept: KeptClaim, sent: number) {
+    super(core.alarms, sent, core.callTimeout(lease.ttl), kept.progress === "entered");
+    this.lease = lease;
+    this.store = store;
+    this.kept = kept;
+    this.sent = sent;
+  }
+
+  protected get name(): string {
+    return JSON.stringify(decodeKey(this.kept.claim.key));
+  }
+}
+
+class AttemptQuestion extends ClaimQuestion<Outcome> {
+  protected override what(): string {
+    return `acquire lock ${this.name}`;
+  }
+
+  protected override send(): Promise<Outcome> {
+    return this.store.attempt(this.kept.claim, this);
+  }
+
+  protected override heard(outcome: Outcome): void {
+    this.lease.attempted(this.kept, outcome, this.sent);
+  }
+
+  protected override failed({ retryable }: BackendError): void {
+    if (this.kept.progress === "new" && retryable) this.kept.progress = "unsure";
+  }
+}
+
+class ReleaseQuestion extends ClaimQuestion<boolean> {
+  protected override what(): string {
+    return `release lock ${this.name}`;
+  }
+
+  protected override send(): Promise<boolean> {
+    return this.store.release(this.kept.claim, this);
+  }
+
+  protected override heard(): void {
+    this.lease.released(this.kept, true);
+  }
+
+  protected override failed(): void {
+    this.lease.released(this.kept, false);
   }
 }

@@ -11,6 +11,7 @@ import {
   RenewedEvent,
   TypedEventTarget,
 } from "./events.ts";
+import type { Listener } from "./kept_claim.ts";
 import type { Json, Logger, Want } from "./options.ts";
 import { plainFields, showAs } from "./plain.ts";
 
@@ -46,6 +47,40 @@ export interface Granted extends Pick<Claim, "key" | "id"> {
 /** The claims of a lock, for what a store offers to its holder besides. Throws for what is no lock of this package. */
 export let claimsOf: (lock: Lock) => readonly Granted[];
 
+let lose: (lock: Lock, why: LossReason) => void;
+let tell: <T extends keyof LockEvents>(lock: Lock, type: T, make: () => LockEvents[T]) => void;
+
+/** The claim for one of its keys speaks to a lock. */
+class Part implements Listener {
+  readonly #lock: Lock;
+  readonly #index: number;
+
+  constructor(lock: Lock, index: number) {
+    this.#lock = lock;
+    this.#index = index;
+  }
+
+  get #key(): string {
+    return this.#lock.keys[this.#index]!;
+  }
+
+  get #token(): bigint {
+    return this.#lock.tokens.get(this.#key)!;
+  }
+
+  lost(why: LossReason): void {
+    lose(this.#lock, why);
+  }
+
+  renewed(): void {
+    tell(this.#lock, "renewed", () => new RenewedEvent(this.#key, this.#token));
+  }
+
+  failed(error: unknown): void {
+    tell(this.#lock, "error", () => new LockErrorEvent(this.#key, error, this.#token));
+  }
+}
+
 /**
  * A lock that is held, until its {@linkcode Lock.signal} says otherwise. Dispose of it to release it:
  *
@@ -60,6 +95,8 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
   static {
     claimsOf = (lock) =>
       lock.#parts.map(({ kept: { claim: { key, id }, token } }) => ({ key, id, token: token! }));
+    lose = (lock, why) => lock.#lose(why);
+    tell = (lock, type, make) => lock.#tell(type, make);
   }
 
   /** The keys, as asked for. */
@@ -100,11 +137,7 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     this.#parts = parts;
     this.#acquired = parts.reduce((last, { kept }) => Math.max(last, kept.granted), 0);
     for (let index = 0; index < parts.length; index++) {
-      const { kept } = parts[index]!;
-      kept.onLost = (why) => this.#lose(why);
-      kept.onRenewed = () => this.#tell("renewed", () => new RenewedEvent(keys[index]!, kept.token!));
-      kept.onError = (error) =>
-        this.#tell("error", () => new LockErrorEvent(keys[index]!, error, kept.token));
+      parts[index]!.kept.listener = new Part(this, index);
     }
     const waited = this.#acquired - called;
     owner.log?.("debug", "acquired", this.#named({ waited }));
@@ -238,28 +271,31 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     return plainFields(Object.entries(shown));
   }
 
-  async #giveUp(): Promise<boolean> {
+  #giveUp(): Promise<boolean> {
     this.#check();
-    if (this.#state === "lost") {
-      await this.#rest;
-      return false;
-    }
-    const first = this.#state === "held";
-    if (first) {
+    if (this.#state === "lost") return Promise.resolve(this.#rest).then(() => false);
+    let sent: number | undefined;
+    if (this.#state === "held") {
       this.#state = "released";
-      this.#lasted = this.#owner.last() - this.#acquired;
+      const now = this.#owner.last();
+      this.#lasted = now - this.#acquired;
+      // Before anything is sent: from then on somebody else may hold it. Who hears it may take his time.
+      if (this.#controller === undefined) sent = now;
+      else this.#controller.abort(this.#ended());
     }
-    // Before anything is sent: from then on somebody else may hold it.
-    if (first) this.#controller?.abort(this.#ended());
-    const asked = this.#parts.length === 1 ? this.#releasePart(0) : this.#releaseAll();
-    let released: boolean;
-    try {
-      released = await asked;
-    } catch (error) {
-      this.#release = undefined;
-      this.#tell("error", () => new LockErrorEvent(this.key, error, this.token));
-      throw error;
-    }
+    const several = this.#parts.length > 1;
+    const asked = several ? this.#releaseAll() : this.#endPart(0, sent);
+    return asked.then((released) => this.#gaveUp(released), (error) => {
+      const repeated = several ? Promise.reject(error) : this.#repeat(0, error);
+      return repeated.then((released) => this.#gaveUp(released), (error) => {
+        this.#release = undefined;
+        this.#tell("error", () => new LockErrorEvent(this.key, error, this.token));
+        throw error;
+      });
+    });
+  }
+
+  #gaveUp(released: boolean): boolean {
     this.#owner.drop(this.#acquisition);
     if (released) {
       this.#owner.log?.("debug", "released", this.#named({ lasted: this.#lasted }));
@@ -276,30 +312,35 @@ export class Lock extends TypedEventTarget<LockEvents> implements AsyncDisposabl
     return answers.every((answer) => answer.status === "fulfilled" && answer.value);
   }
 
+  /** One of several, unless that has succeeded before. */
   async #releasePart(index: number): Promise<boolean> {
-    const known = this.#answers[index];
-    if (known !== undefined) return known;
+    return this.#answers[index] ??= await this.#endPart(index).catch((error) => this.#repeat(index, error));
+  }
+
+  /** Releases the claim for one key, unless the key has to stay taken for a while. */
+  #endPart(index: number, sent?: number): Promise<boolean> {
     const { lease, kept } = this.#parts[index]!;
-    kept.onLost = undefined;
-    let failing: number | undefined;
+    kept.listener = undefined;
+    const until = this.#acquired + this.#want.atLeast;
+    if (this.#owner.last() < until) return lease.linger(kept, until);
+    const released = lease.release(kept, sent);
+    // Gone by an earlier try.
+    return this.#tried?.has(index) ? released.then(() => true) : released;
+  }
+
+  /** As long as that may help. */
+  async #repeat(index: number, error: unknown): Promise<boolean> {
+    const failing = this.#owner.now();
     for (let failures = 0;; failures++) {
+      (this.#tried ??= new Set()).add(index);
+      this.#owner.log?.("warn", "a release failed, it will be repeated", { key: this.keys[index], error });
+      const patience = Math.min(this.#owner.retryFor, this.ttl / 3);
+      if (!(error as BackendError).retryable || this.#owner.now() - failing >= patience) throw error;
+      await this.#owner.rest(failures);
       try {
-        // Its key may have to stay taken for a while.
-        const until = this.#acquired + this.#want.atLeast;
-        if (this.#owner.last() < until) return this.#answers[index] = await lease.linger(kept, until);
-        const removed = await lease.release(kept);
-        return this.#answers[index] = removed || this.#tried?.has(index) === true;
-      } catch (error) {
-        (this.#tried ??= new Set()).add(index);
-        this.#owner.log?.("warn", "a release failed, it will be repeated", { key: this.keys[index], error });
-        const now = this.#owner.now();
-        failing ??= now;
-        if (
-          !(error as BackendError).retryable || now - failing >= Math.min(this.#owner.retryFor, this.ttl / 3)
-        ) {
-          throw error;
-        }
-        await this.#owner.rest(failures);
+        return await this.#endPart(index);
+      } catch (caught) {
+        error = caught;
       }
     }
   }

@@ -1,4 +1,4 @@
-import { Acquisition } from "./acquisition.ts";
+import { Acquisition, type Applicant, type Application } from "./acquisition.ts";
 import type { Backend } from "./backend.ts";
 import { Bag } from "./bag.ts";
 import { type Pause, pause } from "./calls.ts";
@@ -34,6 +34,15 @@ import { request, type RequestCallback, type RequestOptions } from "./web_locks.
  * @throws {TypeError} for what is no manager of this package, or is observed already
  */
 export let observe: (manager: LockManager, observer: Observer) => () => void;
+
+/** What a caller wants. */
+interface Called extends Application {
+  /** The keys as given. */
+  readonly names: readonly string[];
+  /** When that was. */
+  readonly called: number;
+  readonly follower: Follower | undefined;
+}
 
 /** A theft of which the store may not know yet. */
 type Thief = Pick<Acquisition<Lock>, "asksFor"> & { placed(): Promise<unknown> };
@@ -76,6 +85,7 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
   readonly #defaults: Defaults;
   readonly #owner: LockOwner;
   readonly #log: Log | undefined;
+  readonly #applicant: Applicant<Called, Lock>;
   /** Those under way, and those whose lock is not over. */
   readonly #acquisitions = new Bag<Acquisition<Lock>>();
   /** Thieves that wait for who came before them. */
@@ -118,6 +128,28 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
       rest: (failures) => pause(alarms, core.backoff(failures, 1_000)).over,
       tell: (type, make) => this.emit(type, make),
       drop: (acquisition) => this.#acquisitions.delete(acquisition),
+    };
+    this.#applicant = {
+      retryFor,
+      waiting: ({ names, follower }) => {
+        follower?.waiting();
+        if (this.#log !== undefined) this.#warnOfOwn(names);
+        this.emit("waiting", () => new WaitingEvent(names[0]!));
+      },
+      failed: ({ names, follower }, error) => {
+        const key = names[0]!;
+        follower?.failed(error);
+        this.#log?.("warn", "a call failed, it will be repeated", { key, error });
+        this.emit("error", () => new LockErrorEvent(key, error));
+      },
+      acquired: ({ names, want, called, follower }, parts, it) => {
+        const lock = new Lock(this.#owner, it, { keys: names, want, parts, called });
+        follower?.acquired(lock);
+        return lock;
+      },
+      ended: (it) => {
+        if (it.lock === undefined) this.#acquisitions.delete(it);
+      },
     };
   }
 
@@ -330,28 +362,10 @@ export class LockManager extends TypedEventTarget<ManagerEvents> implements Asyn
     }
     if (want.signal?.aborted) return Promise.reject(want.signal.reason);
     const called = this.#core.alarms.now();
-    const { prefix, retryFor } = this.#defaults;
-    const application = { keys: keys.map((each) => encodeKey(prefix, each)), want, wait, retryFor };
-    const acquisition = new Acquisition<Lock>(this.#core, this.#leases, application, {
-      waiting: () => {
-        follower?.waiting();
-        if (this.#log !== undefined) this.#warnOfOwn(keys);
-        this.emit("waiting", () => new WaitingEvent(key));
-      },
-      failed: (error) => {
-        follower?.failed(error);
-        this.#log?.("warn", "a call failed, it will be repeated", { key, error });
-        this.emit("error", () => new LockErrorEvent(key, error));
-      },
-      acquired: (parts, it) => {
-        const lock = new Lock(this.#owner, it, { keys, want, parts, called });
-        follower?.acquired(lock);
-        return lock;
-      },
-      ended: (it) => {
-        if (it.lock === undefined) this.#acquisitions.delete(it);
-      },
-    });
+    const { prefix } = this.#defaults;
+    const encoded = keys.map((each) => encodeKey(prefix, each));
+    const application = { keys: encoded, names: keys, want, wait, called, follower };
+    const acquisition = new Acquisition(this.#core, this.#leases, application, this.#applicant);
     this.#acquisitions.add(acquisition);
     return acquisition.result;
   }

@@ -14,10 +14,14 @@ export const open: Open = (address, ttl) => {
   });
   return Promise.resolve({
     async acquire(key, waiting) {
+      if (waiting === undefined) {
+        const lock = await locks.acquire(key);
+        return () => lock.release();
+      }
       const told = arrived.get(key) ?? new Set();
-      if (waiting !== undefined) arrived.set(key, told.add(waiting));
+      arrived.set(key, told.add(waiting));
       const lock = await locks.acquire(key);
-      if (waiting !== undefined) told.delete(waiting);
+      told.delete(waiting);
       return () => lock.release();
     },
     close: () => locks.close(),

@@ -132,8 +132,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "an abandoned attempt is not withdrawn",
     file: LEASE,
-    find: 'const answer = kept.progress === "new" || this.#isGone(kept)',
-    replace: 'const answer = kept.progress !== "entered" || this.#isGone(kept)',
+    find: 'const asks = kept.progress !== "new" && !this.#isGone(kept);',
+    replace: 'const asks = kept.progress === "entered" && !this.#isGone(kept);',
   },
   {
     name: "a lease reused after its deadline",
@@ -150,8 +150,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a lock that comes after its caller has given up is kept",
     file: "internal/acquisition.ts",
-    find: "else if (all !== undefined) await giveBack(all);",
-    replace: "",
+    find: "} else if (all !== undefined) return giveBack(all).then(() => this.#end());",
+    replace: "}",
     also: [{
       file: "internal/acquisition.ts",
       find: "!this.#ended && kept.grant(outcome.token)",
@@ -161,8 +161,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "keys taken in the order in which they are named",
     file: "internal/acquisition.ts",
-    find: "this.#keys.toSorted((a, b) => a < b ? -1 : 1)",
-    replace: "[...this.#keys]",
+    find: "keys.toSorted((a, b) => a < b ? -1 : 1)",
+    replace: "[...keys]",
   },
   {
     name: "of several keys, only the lost one is given up",
@@ -173,7 +173,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a key that is to stay taken is given up with its lock",
     file: "internal/lock.ts",
-    find: "if (this.#owner.last() < until) return this.#answers[index] = await lease.linger(kept, until);",
+    find: "if (this.#owner.last() < until) return lease.linger(kept, until);",
     replace: "",
   },
   {
