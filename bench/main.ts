@@ -48,15 +48,32 @@ await install(names.flatMap((name) => NEEDS[name] ?? []));
 const series: Series[] = [];
 const versions: Record<string, string> = Object.fromEntries(runtime.map((name) => [name, versionOf(name)]));
 const remarks = new Set<string>();
-for (const one of STORES.filter(({ name }) => names.includes(name))) series.push(...await measure(one));
+/** What could not be measured is said, and costs none of the rest. */
+let failed = false;
+for (const one of STORES.filter(({ name }) => names.includes(name))) {
+  try {
+    series.push(...await measure(one));
+  } catch (error) {
+    failed = true;
+    console.error(error);
+    remarks.add(`${one.name}: not measured: ${error instanceof Error ? error.message : error}`);
+  }
+  write();
+}
 if (scenario === undefined || scenario.includes("importing")) series.push(importing());
 
-const found: Report = { taken: taken(), series, figures: [] };
-const report = { ...found, figures: figures(found), remarks: [...remarks] };
-for (const figure of report.figures) console.log(line(figure));
+const { figures: all } = write();
+for (const figure of all) console.log(line(figure));
 for (const remark of remarks) console.log(remark);
-if (path !== undefined) writeFileSync(path, `${JSON.stringify(report)}\n`);
-process.exit(report.figures.every((figure) => kept(figure) || figure.why !== undefined) ? 0 : 1);
+process.exit(!failed && all.every((figure) => kept(figure) || figure.why !== undefined) ? 0 : 1);
+
+/** What has been measured so far. */
+function write(): Report {
+  const found: Report = { taken: taken(), series, figures: [] };
+  const report = { ...found, figures: figures(found), remarks: [...remarks] };
+  if (path !== undefined) writeFileSync(path, `${JSON.stringify(report)}\n`);
+  return report;
+}
 
 function options() {
   const list = (text: string) => text.split(",");
