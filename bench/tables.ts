@@ -40,6 +40,10 @@ export function figuresSection(report: Report): string {
     ["order", altOfOrder(report)],
     ["latency", altOfLatency(report)],
   ] as const;
+  const [imported] = where(report, { scenario: "import" });
+  const importing = imported?.times === undefined
+    ? ""
+    : `Importing \`@holdfast/lock\` takes ${duration(imported.times.p50)} on ${titleOf(imported.runtime)}. `;
   return `Median times, and beside them their ratio to the store's own bare calls: of the medians (p50), and of the
 slowest of a hundred (p99).
 
@@ -59,7 +63,9 @@ ${
       .join("\n\n")
   }
 
-Taken on ${date} on ${machine}, with ${versionOf(runtime, versions)}. [bench/README.md](bench/README.md) has
+${importing}Taken on ${date} on ${machine}, with ${
+    versionOf(runtime, versions)
+  }. [bench/README.md](bench/README.md) has
 everything: each store and runtime, other packages, and the bounds that are not kept.
 `;
 }

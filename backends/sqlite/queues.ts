@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import type { Call, Claim, Contended, Gone, LeaseRequest, LossReason } from "../../internal/backend.ts";
 import { holders, watched } from "../../internal/queue.ts";
 import type { OwnClaim } from "../shared/own_claim.ts";
@@ -79,12 +80,26 @@ export class SqliteQueues implements Queues<Row>, Owner {
     return false;
   }
 
+  /** So many in a transaction, and the loop turns once between two: nobody waits for the renewal of ten thousand. */
   async renew(owns: readonly Own[], call: Call): Promise<Map<Own, Found<Row>>> {
     await this.#registry.ready();
-    return this.#registry.transactions.write((change) => {
-      const queues = new Map<string, Row[]>();
-      return new Map(owns.map((own) => [own, this.#renew(own, change, queues)]));
-    }, { durable: false, call });
+    const found = new Map<Own, Found<Row>>();
+    for (let at = 0; at < owns.length; at += RENEWED) {
+      if (at > 0) await new Promise((resolve) => setImmediate(resolve));
+      if (call.signal.aborted) break;
+      try {
+        const some = owns.slice(at, at + RENEWED);
+        const said = await this.#registry.transactions.write((change) => {
+          const queues = new Map<string, Row[]>();
+          return some.map((own) => this.#renew(own, change, queues));
+        }, { durable: false, call });
+        some.forEach((own, index) => found.set(own, said[index]!));
+      } catch (error) {
+        if (found.size === 0) throw error;
+        break; // what is known counts, the rest is asked about one by one
+      }
+    }
+    return found;
   }
 
   async close(call: Call): Promise<void> {
@@ -212,6 +227,9 @@ export class SqliteQueues implements Queues<Row>, Owner {
     for (const each of cancel) each();
   }
 }
+
+/** How many claims one transaction renews, which takes a few milliseconds. */
+const RENEWED = 1_000;
 
 const CONTENDED: Contended = { state: "contended" };
 const GONE: Gone = { state: "gone", why: "revoked" };

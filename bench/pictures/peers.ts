@@ -8,8 +8,8 @@ const PEERS = [
   "@verrou/core",
   "node-redisson",
   "simple-redis-mutex",
-  "Redisson RLock",
-  "Redisson fair",
+  "Redisson's RLock",
+  "Redisson's fair lock",
   "redsync",
 ];
 
