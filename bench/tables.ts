@@ -169,10 +169,14 @@ function bounds(figures: readonly Figure[]): string[] {
     boundOf(figure),
     kept(figure) ? "" : "not kept",
   ]);
-  const broken = figures.filter((figure) => !kept(figure)).map((figure) =>
-    `- ${titleOf(figure.store)}, ${figure.what}: ${valueOf(figure)}, ${boundOf(figure)}. ${figure.why ?? ""}`
-      .trim()
-  );
+  // What has one reason is one point.
+  const broken = [...Map.groupBy(figures.filter((figure) => !kept(figure)), ({ why }) => why)]
+    .map(([why, some]) => {
+      const each = some.map((figure) =>
+        `${titleOf(figure.store)}, ${figure.what}: ${valueOf(figure)}, ${boundOf(figure)}`
+      );
+      return `- ${each.join("; ")}. ${why ?? ""}`.trim();
+    });
   return [
     "## Bounds",
     table(["store", "figure", "measured", "bound", ""], rows),
