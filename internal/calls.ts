@@ -75,11 +75,10 @@ export abstract class Question<T> extends BoundedCall {
       this.reject = reject;
       this.alarms.add(this);
       let sent: Promise<T>;
-      // A backend that throws at once counts as one that rejects.
       try {
         sent = this.send();
       } catch (error) {
-        sent = Promise.reject(error);
+        sent = Promise.reject(error); // a backend that throws at once counts as one that rejects
       }
       sent.then((answer) => this.#hear(answer), (error) => this.#hearNone(error));
     });
@@ -150,7 +149,7 @@ export function listen<T>(send: (call: Call) => Promise<T>): { heard: Promise<T>
   const call = new BoundedCall(Infinity, Infinity, true, true);
   let open = true;
   const close = () => void (open = false);
-  const heard = Promise.try(() => send(call));
+  const heard = (async () => await send(call))();
   heard.then(close, close);
   return { heard, stop: () => open && call.abandon() };
 }
