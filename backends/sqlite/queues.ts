@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers";
 import type { Call, Claim, Contended, Gone, LeaseRequest, LossReason } from "../../internal/backend.ts";
 import { holders, watched } from "../../internal/queue.ts";
 import type { OwnClaim } from "../shared/own_claim.ts";
@@ -85,7 +84,7 @@ export class SqliteQueues implements Queues<Row>, Owner {
     await this.#registry.ready();
     const found = new Map<Own, Found<Row>>();
     for (let at = 0; at < owns.length; at += RENEWED) {
-      if (at > 0) await new Promise((resolve) => setImmediate(resolve));
+      if (at > 0) await new Promise((resolve) => setTimeout(resolve));
       if (call.signal.aborted) break;
       try {
         const some = owns.slice(at, at + RENEWED);
