@@ -92,6 +92,40 @@ test("what has expired is gone, and says so", async () => {
   assert.equal((await ours.attempt(first, ENTERED)).state, "gone");
 });
 
+/** So many that they are renewed in three parts. */
+async function many(scene: Scene) {
+  const lease = await scene.lease(scene.backend(), 60_000);
+  const claims = Array.from({ length: 2_500 }, (_, n) => claim({ key: `holdfast/${n}` }));
+  await Promise.all(claims.map((each) => lease.attempt(each, { ...CALL, timeout: 60_000 })));
+  const isAll = (outcomes: Map<string, Outcome>) =>
+    outcomes.size === claims.length && [...outcomes.values()].every(({ state }) => state === "granted");
+  return { lease, claims, isAll };
+}
+
+// Red if: all are renewed in one transaction, or one right after the other.
+test("others have their turn while thousands are renewed", async () => {
+  await using scene = new Scene();
+  const { lease, claims, isAll } = await many(scene);
+  const renewing = lease.renew(claims, CALL);
+  let turned = false;
+  setTimeout(() => turned = true);
+  assert.ok(isAll(await renewing));
+  assert.ok(turned);
+});
+
+// Red if: what was renewed before counts for nothing, or what was not counts as renewed.
+test("of thousands those that were renewed before the file was kept busy are, and no more", async () => {
+  await using scene = new Scene();
+  const { lease, claims, isAll } = await many(scene);
+  using other = new DatabaseSync(scene.path);
+  const renewing = lease.renew(claims, { ...CALL, timeout: 500 });
+  setTimeout(() => other.exec("BEGIN IMMEDIATE"));
+  const some = await renewing;
+  assert.ok(some.size > 0 && some.size < claims.length, `${some.size} were renewed`);
+  other.exec("ROLLBACK");
+  assert.ok(isAll(await lease.renew(claims, CALL)));
+});
+
 // Red if: the end of a lease is told to nobody.
 test("closing a lease hands on what it held", async () => {
   await using scene = new Scene();
