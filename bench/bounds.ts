@@ -228,8 +228,8 @@ const CYCLE_OF_ZOOKEEPER =
 
 /** Of the profile of a cycle on Redis, and of the times that Redis itself keeps of its scripts. */
 const CYCLE_OF_REDIS =
-  "A cycle is two round trips, as theirs is, and 40 microseconds more: 25 in the server, whose two scripts keep a queue, " +
-  "a token and who is told, where theirs set and delete one key; and 16 in the client, half of it the core, with caches " +
+  "A cycle is two round trips, as theirs is, and 40 microseconds more: 20 in the server, whose two scripts keep a queue, " +
+  "a token and who is told, where theirs set and delete one key; and 19 in the client, half of it the core, with caches " +
   "that are cold after each wait. On a machine on which a round trip takes 25 microseconds, as on this one as long as no " +
   "processor falls asleep, that is as much as the calls themselves; over a network it is lost among them.";
 
