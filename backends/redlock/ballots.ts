@@ -9,7 +9,7 @@ import { ANSWER } from "./scripts.ts";
 /** Microseconds by which a proposal is ahead of the nodes' clocks: it may travel for that long. */
 const LEAD = 1_000_000;
 /** Milliseconds after which a waiter asks again at the latest: it may have been told nothing. */
-const RECHECK = 1_000;
+export const RECHECK = 1_000;
 
 /** How a vote went. */
 export type Tally =
@@ -43,7 +43,8 @@ export function proposal({ nodes, majority }: Quorum, atLeast: number): number {
 }
 
 /**
- * What it means that there can be no majority any more.
+ * What it means that there can be no majority any more; `undefined` while the nodes that are missing decide whether the
+ * others have it, or are away.
  *
  * @throws {QuorumError} if too many nodes have failed, or stay out for longer than the claim waits
  */
@@ -52,12 +53,14 @@ export function defeat(
   missing: number,
   quorum: Quorum,
   claim: Claim,
-): Tally {
+): Tally | undefined {
   const votes = replies.map(voteOf);
   const of = (answer: Vote["answer"]) => votes.filter((vote) => vote.answer === answer).length;
   const granted = of("granted");
   const answers = replies.filter((reply) => "value" in reply).map(({ value }) => value);
-  const excess = of("failed") + of("excluded") - (quorum.nodes.length - quorum.majority);
+  const away = of("failed") + of("excluded");
+  const excess = away - (quorum.nodes.length - quorum.majority);
+  if (away > 0 && excess <= 0 && excess + missing > 0) return undefined;
   if (excess > 0) {
     // These nodes may have forgotten a holder. That ends by itself: who waits for a holder waits for this.
     const back = answers.filter(([answer]) => answer === ANSWER.excluded).map(([, ms]) => ms!).sort((a, b) =>

@@ -67,7 +67,7 @@ export class OwnClaims {
   drop(own: OwnClaim): void {
     const { id } = own.claim;
     if (this.#byId.get(id) === own) this.#byId.delete(id);
-    this.#waiters.remove(own);
+    this.#waiters.remove(own, false);
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Attempt, Call, Claim, Lease, LeaseRequest, Outcome } from "../../internal/backend.ts";
 import { recheck } from "./ballots.ts";
 import type { OwnClaim, OwnClaims } from "./claim.ts";
-import type { Quorum } from "./client/quorum.ts";
+import { type Quorum, Steps } from "./client/quorum.ts";
 import { nameOf } from "./names.ts";
 import type { Spread } from "./spread.ts";
 import type { Votes } from "./votes.ts";
@@ -39,16 +39,23 @@ export class RedlockLease implements Lease {
     // A claim that has entered is known here until it is over.
     if (call.entered && claims.get(claim.id) === undefined) return { state: "gone", why: "revoked" };
     const own = claims.of(claim, this.#request);
+    const steps = new Steps(call);
     // A second attempt is answered by a question that is sent after it.
     while (own.attempt !== undefined) await own.attempt.catch(() => {});
     own.called = false;
-    const attempt = own.token === undefined ? this.#enter(own, call) : this.#confirm(own, call);
+    const queues = own.token === undefined && !own.withdrawn && claim.wait && !claim.steal;
+    if (queues && waiters.behind(own)) return { state: "contended" };
+    const attempt = own.token === undefined ? this.#enter(own, steps) : this.#confirm(own, steps);
     own.attempt = attempt;
     try {
-      return await attempt;
+      const outcome = await attempt;
+      waiters.asked(own);
+      return outcome;
+    } catch (error) {
+      if (!own.withdrawn) waiters.asked(own, error);
+      throw error;
     } finally {
       own.attempt = undefined;
-      waiters.attempted(own);
     }
   }
 
@@ -58,9 +65,15 @@ export class RedlockLease implements Lease {
   }
 
   async release(claim: Claim, call: Call): Promise<boolean> {
-    const { claims, votes } = this.#shared;
+    const { claims, waiters, votes } = this.#shared;
+    const known = claims.get(claim.id);
     const own = claims.of(claim, this.#request);
     own.withdrawn = true;
+    waiters.remove(own, false);
+    if (known !== undefined && own.asked.size === 0) {
+      claims.drop(own); // it stood behind others, and no node has heard of it
+      return false;
+    }
     const removed = await votes.retractAll(own, call);
     claims.drop(own);
     return removed;
@@ -102,7 +115,7 @@ export class RedlockLease implements Lease {
       if (tally.result === "granted" && !own.withdrawn) {
         own.token = own.ballot;
         own.losses = 0;
-        waiters.remove(own);
+        waiters.remove(own, true);
         spread.add(own);
         return { state: "granted", token: BigInt(own.ballot) };
       }
@@ -119,8 +132,8 @@ export class RedlockLease implements Lease {
         return { state: "contended" };
       }
       // A vote that was taken back before we listened may have been what the claim waits for.
-      if (await waiters.add(own, call)) continue;
-      return { state: "contended", recheck: recheck(tally, own.losses++) };
+      if (await waiters.add(own, recheck(tally, own.losses++), call)) continue;
+      return { state: "contended" };
     }
   }
 

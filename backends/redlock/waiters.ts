@@ -1,5 +1,7 @@
+import { clearTimeout, setTimeout } from "node:timers";
 import type { Call, Claim } from "../../internal/backend.ts";
 import { type AwaitsDeparture, departure } from "../shared/departure.ts";
+import { RECHECK } from "./ballots.ts";
 import type { Node } from "./client/node.ts";
 import type { Quorum } from "./client/quorum.ts";
 import { votesKey } from "./names.ts";
@@ -11,7 +13,7 @@ export interface Waiter extends AwaitsDeparture<void> {
   called: boolean;
 }
 
-/** The claims of this process that wait, by key. */
+/** The claims of this process that wait, by key: of each key the first asks the nodes, for all behind it. */
 export class Waiters {
   readonly #quorum: Quorum;
   readonly #lines = new Map<string, Line>();
@@ -20,12 +22,24 @@ export class Waiters {
     this.#quorum = quorum;
   }
 
-  /** The claim waits from now on. Whether something may have been missed before. */
-  add(waiter: Waiter, call: Call): Promise<boolean> {
+  /**
+   * Whether the claim has its turn only after others of this process. It stands in line then.
+   *
+   * @throws what the last one has met who asked, until one is answered
+   */
+  behind(waiter: Waiter): boolean {
+    return this.#lines.get(waiter.claim.key)?.behind(waiter) ?? false;
+  }
+
+  /**
+   * The claim was refused, and waits from now on; it is worth another try after so many milliseconds. Whether
+   * something may have been missed before.
+   */
+  add(waiter: Waiter, recheck: number, call: Call): Promise<boolean> {
     const { key } = waiter.claim;
     const line = this.#lines.get(key) ?? new Line(votesKey(key), this.#quorum);
     this.#lines.set(key, line);
-    return line.add(waiter, call);
+    return line.add(waiter, recheck, call);
   }
 
   /** Resolves once the claim is woken, or was since its last attempt; rejects once `signal` aborts. */
@@ -34,28 +48,30 @@ export class Waiters {
     return departure(waiter, call);
   }
 
-  /** An attempt of a claim that may have been woken for it has come to an end. */
-  attempted(waiter: Waiter): void {
-    this.#lines.get(waiter.claim.key)?.attempted(waiter);
+  /** The claim has asked, and was answered or met with a failure. */
+  asked(waiter: Waiter, failure?: unknown): void {
+    this.#lines.get(waiter.claim.key)?.asked(waiter, failure);
   }
 
-  /** The claim waits no longer. */
-  remove(waiter: Waiter): void {
+  /** The claim waits no longer: it holds, or is over. */
+  remove(waiter: Waiter, holds: boolean): void {
     const { key } = waiter.claim;
     const line = this.#lines.get(key);
-    line?.remove(waiter);
+    line?.remove(waiter, holds);
     if (line?.empty) this.#lines.delete(key);
   }
 
   /** Forgets them all: the connections are closed. */
   clear(): void {
+    for (const line of this.#lines.values()) line.close();
     this.#lines.clear();
   }
 }
 
 /**
- * The claims that wait for one key. When a vote is taken back somewhere, one of them is
- * woken, the first: all at once would only split the votes.
+ * The claims that wait for one key, in order of arrival. When a vote is taken back somewhere, and at the latest
+ * after a while, one of them asks, the first: all at once would only split the votes, and cost the nodes the more the
+ * more there are. Who comes later is told what that one has met, a refusal or a failure, without asking.
  */
 class Line {
   readonly #votes: string;
@@ -64,8 +80,12 @@ class Line {
   /** Where one of them has just begun to listen, for all. */
   readonly #opening = new Map<Node, Promise<void>>();
   readonly #waiting = new Set<Waiter>();
-  #woken: Waiter | undefined;
+  /** Those whose turn it is, until they have asked. */
+  readonly #woken = new Set<Waiter>();
   #again = false;
+  #timer: NodeJS.Timeout | undefined;
+  /** What the last one has met who asked. */
+  #failure: unknown;
 
   constructor(votes: string, quorum: Quorum) {
     this.#votes = votes;
@@ -76,8 +96,16 @@ class Line {
     return this.#waiting.size === 0;
   }
 
-  async add(waiter: Waiter, call: Call): Promise<boolean> {
+  behind(waiter: Waiter): boolean {
+    if (this.#first === waiter || this.#woken.has(waiter)) return false;
     this.#waiting.add(waiter);
+    if (this.#failure !== undefined) throw this.#failure;
+    return true;
+  }
+
+  async add(waiter: Waiter, recheck: number, call: Call): Promise<boolean> {
+    this.#waiting.add(waiter);
+    if (this.#first === waiter) this.#wakeIn(recheck);
     const missing = this.#quorum.nodes.filter((node) => !this.#ears.has(node));
     if (missing.length === 0) return false;
     const before = this.#ears.size;
@@ -91,20 +119,37 @@ class Line {
     return this.#ears.size > before;
   }
 
-  attempted(waiter: Waiter): void {
-    if (this.#woken !== waiter) return;
-    this.#woken = undefined;
-    if (!this.#again) return;
+  asked(waiter: Waiter, failure: unknown): void {
+    this.#failure = failure;
+    if (failure !== undefined) { for (const other of this.#waiting) if (other !== waiter) wake(other); }
+    if (!this.#woken.delete(waiter) || this.#woken.size > 0 || !this.#again) return;
     this.#again = false;
     this.#wake();
   }
 
-  remove(waiter: Waiter): void {
+  remove(waiter: Waiter, holds: boolean): void {
+    const wasFirst = this.#first === waiter;
     this.#waiting.delete(waiter);
-    this.attempted(waiter);
-    if (!this.empty) return;
+    this.#woken.delete(waiter);
+    if (this.empty) return this.close();
+    if (!wasFirst) return;
+    if (!holds) return this.#wake();
+    this.#wakeIn(RECHECK * (0.5 + Math.random() / 2));
+    if (waiter.claim.limit === 1) return void (this.#again = false); // it is now its own end that the next one hears of
+    for (const next of this.#waiting) {
+      if (next.claim.limit === 1) break;
+      this.#turn(next); // readers hold together
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
     for (const ear of this.#ears.values()) void ear[Symbol.asyncDispose]();
     this.#ears.clear();
+  }
+
+  get #first(): Waiter | undefined {
+    return this.#waiting.values().next().value;
   }
 
   #listen(node: Node, call: Call): Promise<void> {
@@ -126,13 +171,26 @@ class Line {
     return opening;
   }
 
+  /** For who has its turn; it is one at a time, or readers together. */
   #wake(): void {
-    const [first] = this.#waiting;
-    if (this.#woken !== undefined) this.#again = true;
-    else if (first !== undefined) {
-      this.#woken = first;
-      if (first.wake) first.wake();
-      else first.called = true;
-    }
+    const first = this.#first;
+    if (this.#woken.size > 0) this.#again = true;
+    else if (first !== undefined) this.#turn(first);
   }
+
+  #wakeIn(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#wake(), ms);
+    this.#timer.unref(); // whoever waits keeps the process alive, not this
+  }
+
+  #turn(waiter: Waiter): void {
+    this.#woken.add(waiter);
+    wake(waiter);
+  }
+}
+
+function wake(waiter: Waiter): void {
+  if (waiter.wake) waiter.wake();
+  else waiter.called = true;
 }

@@ -18,6 +18,28 @@ const HEDGE = 5;
 /** Milliseconds for which a node that was late or failed is not among the first to be asked. */
 const LATE = 1_000;
 
+/** A call of several polls, each of which takes part of what the ones before have left of its time. */
+export class Steps implements Call {
+  /** Of all of it: a connection is given as long whatever is left. */
+  readonly timeout: number;
+  readonly #call: Call;
+  readonly #until: number;
+
+  constructor(call: Call) {
+    this.#call = call;
+    this.timeout = call.timeout;
+    this.#until = performance.now() + call.timeout;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+
+  get left(): number {
+    return Math.max(0, this.#until - performance.now());
+  }
+}
+
 /** A question to several nodes that is not settled yet. */
 interface Poll {
   /** By `performance.now()`: when something is to be done about those that are silent. */
@@ -107,7 +129,7 @@ export class Quorum {
       };
       const silent = (among: readonly Node[]) =>
         among.filter((node) => !replies.some((reply) => reply.node === node));
-      const patience = call.timeout * PATIENCE;
+      const patience = (call instanceof Steps ? call.left : call.timeout) * PATIENCE;
       const over = performance.now() + patience;
       const poll: Poll = {
         until: first < nodes.length ? Math.min(over, performance.now() + HEDGE) : over,
