@@ -230,6 +230,8 @@ export class EtcdQueues implements Queues<EtcdQueued> {
       owns,
       range: owns.length > 1
         ? txns.wholeQueue(key)
+        : owns[0]!.inherits
+        ? txns.itself(this.#nameOf(owns[0]!))
         : txns.queueFor(owns[0]!.claim, owns[0]!.token ?? created),
     }));
     const all = new Map<Own, Found<EtcdQueued>>();

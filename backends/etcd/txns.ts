@@ -23,6 +23,11 @@ export function wholeQueue(key: string): RangeRequest {
   return { key: Buffer.from(`${key}/`), range_end: endOf(`${key}/`), keys_only: true };
 }
 
+/** The claim of this name, without its queue: etcd reads a queue as a whole whatever part of it is asked for. */
+export function itself(name: string): RangeRequest {
+  return { key: Buffer.from(name), keys_only: true };
+}
+
 /** As much of its queue as tells how a claim stands that was created then, if that is known. */
 export function queueFor({ key, limit }: Claim, created: bigint | undefined): RangeRequest {
   const queue = wholeQueue(key);
@@ -51,7 +56,7 @@ export function enter({ claim, name, lease, fence, home }: Entering, before: big
     ],
     success: [put(name, value(claim), lease), read(queueFor(claim, undefined))],
     failure: [
-      read({ key: Buffer.from(name), keys_only: true }),
+      read(itself(name)),
       read(home),
       ...(claim.wait || claim.limit === 1 ? [] : [read(wholeQueue(claim.key))]),
     ],
@@ -111,7 +116,7 @@ export function steal(
       remove(queue, Buffer.from(name)),
       remove(`${name}\0`, endOf(queue)),
     ],
-    failure: [read({ key: Buffer.from(name), keys_only: true }), read(home)],
+    failure: [read(itself(name)), read(home)],
   };
 }
 

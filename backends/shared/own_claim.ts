@@ -24,8 +24,17 @@ export interface OwnClaim<Q extends Queued = Queued> {
   readonly doubts: number;
   /** Whom the claim waits for, as far as nothing has been heard of them since the last look. */
   readonly ahead: readonly Q[];
+  /** Whether it holds once the one it waits for has left, if that one has held alone: then nobody else was ahead. */
+  readonly next: boolean;
+  /** That has happened, as the lease knows of its own claims. All that is open is whether this one is still there. */
+  readonly inherits: boolean;
   /** The last that the store has said of the claim. */
   readonly outcome: Outcome | undefined;
+}
+
+/** Whether this was a claim that nobody was ahead of when it was granted, and so nobody ever will be. */
+export function heldAlone({ claim, outcome }: OwnClaim): boolean {
+  return claim.limit === 1 && outcome?.state === "granted";
 }
 
 /** The same for the one who writes it. */
@@ -34,13 +43,15 @@ export interface Kept<Q extends Queued> extends OwnClaim<Q> {
   token: bigint | undefined;
   doubts: number;
   ahead: readonly Q[];
+  next: boolean;
+  inherits: boolean;
   outcome: Outcome | undefined;
   /** Given up: no attempt may be sent any more. */
   withdrawn: boolean;
   /** It was made to leave by its name, for which nobody knows more of it: copies of that may be under way as well. */
   fenced: boolean;
   /** Who waits for its end. */
-  waiting: Set<() => void> | undefined;
+  waiting: Set<(left: OwnClaim) => void> | undefined;
 }
 
 /** The claims of one lease. */
@@ -83,6 +94,8 @@ export class OwnClaims<Q extends Queued> {
       token: undefined,
       doubts: 0,
       ahead: [],
+      next: false,
+      inherits: false,
       outcome: undefined,
       withdrawn: false,
       fenced: false,
@@ -110,6 +123,6 @@ export class OwnClaims<Q extends Queued> {
     const numbers = this.#byKey.get(key)!;
     if (own.doubts > 0 || own.fenced) numbers.set(own.number, undefined);
     else if (numbers.delete(own.number) && numbers.size === 0) this.#byKey.delete(key);
-    for (const wake of own.waiting ?? []) wake();
+    for (const wake of own.waiting ?? []) wake(own);
   }
 }

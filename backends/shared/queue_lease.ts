@@ -9,8 +9,8 @@ import type {
   Outcome,
 } from "../../internal/backend.ts";
 import { BackendError } from "../../internal/errors.ts";
-import { watched } from "../../internal/queue.ts";
-import { type Kept, type OwnClaim, OwnClaims, type Queued } from "./own_claim.ts";
+import { holders, watched } from "../../internal/queue.ts";
+import { heldAlone, type Kept, type OwnClaim, OwnClaims, type Queued } from "./own_claim.ts";
 import type { Ears, Found, Queues } from "./queues.ts";
 
 const GONE: Gone = { state: "gone", why: "revoked" };
@@ -86,7 +86,9 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
     const signal = AbortSignal.any([call.signal, stop.signal]);
     try {
       const left = untilOneLeft(mine, signal).then((left) => {
-        if (left) own.ahead = [];
+        if (left === undefined) return;
+        own.ahead = [];
+        own.inherits = own.next && heldAlone(left);
       });
       return await (others.length > 0 ? Promise.race([left, this.#departure(own, others, signal)]) : left);
     } finally {
@@ -132,6 +134,10 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
 
   owned(): readonly OwnClaim<Q>[] {
     return this.#claims.values();
+  }
+
+  named(name: string): OwnClaim<Q> | undefined {
+    return this.#claims.named(name);
   }
 
   ownedOn(key: string): readonly OwnClaim<Q>[] {
@@ -187,7 +193,7 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
     }
     // Nothing that was under way changes the end of a claim.
     if (own.withdrawn || own.outcome?.state === "gone") return own.outcome ?? GONE;
-    if (isView) own.ahead = watched(found.queue, found.queue.length - 1);
+    if (isView) this.#line(own, found.queue);
     const outcome = !isView
       ? found
       : own.ahead.length > 0
@@ -200,6 +206,15 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
       this.#queues.held?.(own);
     }
     return own.outcome = outcome;
+  }
+
+  /** Whom the claim waits for, and what their departure would mean. */
+  #line(own: Kept<Q>, queue: readonly Q[]): void {
+    own.ahead = watched(queue, queue.length - 1);
+    own.inherits = false;
+    const [last, ...others] = own.ahead;
+    const between = last && others.length === 0 ? queue.slice(queue.lastIndexOf(last) + 1) : [];
+    own.next = between.length > 0 && holders(between) === between.length;
   }
 
   async #departure(own: Kept<Q>, others: readonly Q[], signal: AbortSignal): Promise<Outcome | void> {
@@ -249,17 +264,19 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
   }
 }
 
-/** Resolves when one of our own claims is over; with `false` when the signal aborts. */
-function untilOneLeft(claims: readonly Kept<Queued>[], signal: AbortSignal): Promise<boolean> {
+/** Resolves with one of our own claims when it is over; with `undefined` when the signal aborts. */
+function untilOneLeft(
+  claims: readonly Kept<Queued>[],
+  signal: AbortSignal,
+): Promise<OwnClaim | undefined> {
   return new Promise((resolve) => {
-    const end = (left: boolean) => {
-      for (const own of claims) own.waiting?.delete(wake);
+    const end = (left?: OwnClaim) => {
+      for (const own of claims) own.waiting?.delete(end);
       resolve(left);
     };
-    const wake = () => end(true);
-    if (signal.aborted) return resolve(false);
-    signal.addEventListener("abort", () => end(false), { once: true });
-    for (const own of claims) (own.waiting ??= new Set()).add(wake);
+    if (signal.aborted) return resolve(undefined);
+    signal.addEventListener("abort", () => end(), { once: true });
+    for (const own of claims) (own.waiting ??= new Set()).add(end);
   });
 }
 

@@ -64,6 +64,8 @@ export interface Queues<Q extends Queued = Queued> {
 export interface Ears<Q extends Queued = Queued> {
   /** The claims of the lease. */
   owned(): readonly OwnClaim<Q>[];
+  /** The one whose entry has this name. */
+  named(name: string): OwnClaim<Q> | undefined;
   /** Those on one key. */
   ownedOn(key: string): readonly OwnClaim<Q>[];
   /** The store says that the claim's entry is gone. */

@@ -1,7 +1,7 @@
-import type { OwnClaim } from "../shared/own_claim.ts";
+import { heldAlone, type OwnClaim } from "../shared/own_claim.ts";
 import type { Found, View } from "../shared/queues.ts";
 import type { Told } from "./client/watches.ts";
-import type { ZooKeeperQueued } from "./names.ts";
+import { queueOf, type ZooKeeperQueued } from "./names.ts";
 
 /** A claim of ours. */
 export type Own = OwnClaim<ZooKeeperQueued>;
@@ -42,9 +42,14 @@ export class OwnNode {
     return `${this.parent}/${this.name}`;
   }
 
-  /** One of those ahead has gone. How the claim stands, if that is known without asking; else `true`. */
-  passed(name: string): View<ZooKeeperQueued> | true {
-    this.queue = this.queue?.filter((other) => other.name !== name);
+  /**
+   * One of those ahead has gone, whose claim it was if it was ours. How this one stands, if that is known without
+   * asking; else `true`.
+   */
+  passed(name: string, gone: Own | undefined): View<ZooKeeperQueued> | true {
+    this.queue = gone && this.own.next && heldAlone(gone)
+      ? queueOf([this.name])
+      : this.queue?.filter((other) => other.name !== name);
     if (this.queue === undefined || !this.guarded || this.over) return true;
     return { queue: this.queue, token: this.token };
   }

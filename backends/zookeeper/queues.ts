@@ -140,9 +140,10 @@ export class ZooKeeperQueues implements Queues<ZooKeeperQueued> {
     // Watches stay from one wait to the next, as far as they are of use.
     for (const [path, told] of node.watching) if (!wanted.delete(path)) this.#unwatch(node, path, told);
     for (const [path, name] of wanted) {
+      const other = this.#ears.named(name);
       const told: Told = (type) => {
         node.watching.delete(path);
-        node.heard(type === "deleted" && node.passed(name));
+        node.heard(type === "deleted" && node.passed(name, other));
       };
       node.watching.set(path, told);
       this.#watches.add(path, told, connection).then((isThere) => isThere || told("deleted"), reject);

@@ -1,5 +1,5 @@
 import { acquired, waiter } from "../actions.ts";
-import { equal, ok, rejects } from "../assert.ts";
+import { equal, ok, rejects, until } from "../assert.ts";
 import { type Group, group } from "../group.ts";
 import type { Scene } from "../scene.ts";
 
@@ -33,6 +33,26 @@ export const cancellation: Group = group("cancellation", {
     await lock.release();
     await (await waiting).release();
     equal(await a.inspect("k"), undefined, "the key in the end");
+  },
+
+  // Goes red if: the end of one that has waited counts as the end of one that has held.
+  async "whoever is behind one that gives up waits on"(scene: Scene) {
+    const [a, b] = await scene.pair();
+    for (const mode of ["exclusive", "shared"] as const) {
+      const lock = await acquired(a, mode);
+      const giving = new AbortController();
+      const quitter = await waiter(b, mode, { signal: giving.signal });
+      const behind = await waiter(b, mode, { mode });
+      giving.abort();
+      await rejects(quitter.lock, { name: "AbortError" }, "the quitter");
+      let granted = false;
+      behind.lock.then(() => granted = true, () => {});
+      await until("the quitter is gone", async () => (await a.inspect(mode))?.waiters.length !== 2);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      ok(lock.held && !granted, `one lock at a time: ${mode}`);
+      await lock.release();
+      await (await behind.lock).release();
+    }
   },
 
   async "a time limit is a TimeoutError"(scene: Scene) {
