@@ -1,6 +1,6 @@
 /**
  * `deno task bench`: measures all stores, or some; prints the figures with the bounds they are held to. The exit status
- * is 1 if one is not kept that has no reason in `bounds.ts`.
+ * is 1 if one is not kept that has no reason in `bounds.ts`, or by more than that explains.
  */
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";

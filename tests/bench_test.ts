@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { figures, kept } from "../bench/bounds.ts";
 import type { Report, Series } from "../bench/harness/report.ts";
 import { pictures } from "../bench/pictures/pictures.ts";
 import { figuresSection, tables, withSection } from "../bench/tables.ts";
@@ -42,6 +43,25 @@ test("no number in the README's section is written by hand: if the report were a
   assert.ok(numbers.length > 0);
   assert.equal(others.length, numbers.length);
   for (const [at, number] of numbers.entries()) assert.notEqual(number, others[at], `the number ${at}`);
+});
+
+test("a reason explains so much and no more: what is far worse than it was has none", () => {
+  const taken = {
+    scenario: "flight",
+    store: "memory",
+    network: "loopback",
+    runtime: "node",
+    size: 1,
+  } as const;
+  const asFast = (rate: number) => {
+    const series: Series[] = [
+      { ...taken, kind: "ours", subject: "Holdfast", rate },
+      { ...taken, kind: "peer", subject: "async-mutex", rate: 100 },
+    ];
+    const found = figures({ ...report, series }).find(({ name }) => name === "memory")!;
+    return [kept(found), found.why !== undefined];
+  };
+  assert.deepEqual([60, 50, 10].map(asFast), [[true, false], [false, true], [false, false]]);
 });
 
 test("the README shows pictures that are there, and says what is on them", () => {

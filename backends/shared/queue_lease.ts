@@ -211,10 +211,9 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
   /** Whom the claim waits for, and what their departure would mean. */
   #line(own: Kept<Q>, queue: readonly Q[]): void {
     own.ahead = watched(queue, queue.length - 1);
-    own.inherits = false;
-    const [last, ...others] = own.ahead;
-    const between = last && others.length === 0 ? queue.slice(queue.lastIndexOf(last) + 1) : [];
-    own.next = between.length > 0 && holders(between) === between.length;
+    const [last] = own.ahead; // the only one, if that holds alone
+    const behind = last === undefined ? [] : queue.slice(queue.lastIndexOf(last) + 1);
+    own.next = holders(behind) === behind.length;
   }
 
   async #departure(own: Kept<Q>, others: readonly Q[], signal: AbortSignal): Promise<Outcome | void> {

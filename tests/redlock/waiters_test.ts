@@ -4,7 +4,8 @@ import { after, test } from "node:test";
 import { redlock } from "../../backends/redlock.ts";
 import { type AcquireOptions, type Lock, LockManager, QuorumError } from "../../mod.ts";
 import { CALL, claim, entered, open } from "../support.ts";
-import { until } from "../servers/process.ts";
+import { HOST, until } from "../servers/process.ts";
+import { Proxy } from "../servers/proxy.ts";
 import { Nodes } from "./nodes.ts";
 
 const PATIENT = { timeout: 120_000 };
@@ -156,4 +157,31 @@ test("a claim that no node has heard of is given up without a call", PATIENT, as
   assert.equal((await lease.attempt(behind, entered(CALL))).state, "gone");
   await lease.release(first, entered(CALL));
   await lease.release(held, entered(CALL));
+});
+
+// Red if each step of an attempt takes as long as all of them may: the core hears nothing, and takes that for a failure.
+test("a refusal by slow nodes is told within the time of the call", PATIENT, async () => {
+  const proxies = await Promise.all(nodes.servers.map((server) => Proxy.start(server)));
+  const urls = proxies.map(({ port }) => `redis://${HOST}:${port}`);
+  await using holder = new LockManager(redlock(nodes.urls, OPTIONS), { ttl: TTL });
+  const timeout = 4_000;
+  const inTime = async (n: number) => {
+    await using backend = redlock(urls, OPTIONS);
+    const { lease } = await open(backend);
+    const warm = claim();
+    await lease.attempt(warm, CALL);
+    await lease.release(warm, entered(CALL));
+    const lock = await holder.acquire(`slow${n}`);
+    for (const proxy of proxies) proxy.delay(timeout / 4);
+    const since = performance.now();
+    const { state } = await lease.attempt(claim({ key: `holdfast/slow${n}` }), { ...CALL, timeout });
+    const took = performance.now() - since;
+    for (const proxy of proxies) proxy.heal();
+    await lock.release();
+    assert.equal(state, "contended");
+    return took < timeout;
+  };
+  let tries = 0;
+  while (!await inTime(tries++)) assert.ok(tries < 6, "never"); // a machine that stands still is late by itself
+  await Promise.all(proxies.map((proxy) => proxy[Symbol.asyncDispose]()));
 });

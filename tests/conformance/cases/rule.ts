@@ -1,7 +1,7 @@
 import type { Lock } from "../../../mod.ts";
 import { holders } from "../../../internal/queue.ts";
-import { next, standing } from "../actions.ts";
-import { equal, until, within } from "../assert.ts";
+import { acquired, next, standing, type Waiter, waiter } from "../actions.ts";
+import { equal, fail, until, within } from "../assert.ts";
 import { type Group, group } from "../group.ts";
 import type { Scene } from "../scene.ts";
 
@@ -17,10 +17,43 @@ interface Place {
 /** Whatever enters and leaves in whatever order, the store agrees with the one rule. */
 export const rule: Group = group("the rule", {
   // Goes red if: any one line of `internal/queue.ts` or of the store's own copy of the rule changes.
-  // Or if: the lease takes one that has given up, or that held beside others, for one that has held alone.
   "mixed modes and limits, as the pure function says": (scene) => agree(scene, [1, 2, 3, Infinity]),
   "readers and writers, as the pure function says": (scene) => agree(scene, [1, Infinity, Infinity]),
+
+  // Goes red if: the end of one that has held beside others counts as the end of one that has held alone.
+  async "a writer waits for all readers, whoever's they are"(scene: Scene) {
+    const [a, b] = await scene.pair();
+    const theirs = await acquired(a, "k", { mode: "shared" });
+    const ours = await acquired(b, "k", { mode: "shared" });
+    const writer = await waiter(b, "k");
+    await ours.release();
+    await notYet(writer, "the writer beside a reader");
+    await theirs.release();
+    await (await writer.lock).release();
+  },
+
+  // Goes red if: one that has held alone is taken for the only one ahead.
+  async "behind one that has held alone there is room for so many and no more"(scene: Scene) {
+    if (!scene.traits.semaphore) return;
+    const [, b] = await scene.pair();
+    const alone = await acquired(b, "k");
+    const first = await waiter(b, "k", { limit: 2 });
+    const second = await waiter(b, "k", { limit: 2 });
+    const third = await waiter(b, "k", { limit: 2 });
+    await alone.release();
+    const locks = await Promise.all([first.lock, second.lock]);
+    await notYet(third, "a third of two");
+    for (const lock of locks) await lock.release();
+    await (await third.lock).release();
+  },
 });
+
+/** It is not granted in a while: a grant that comes too early takes a round trip at most. */
+async function notYet({ lock }: Waiter, who: string): Promise<void> {
+  const early = lock.then(() => true);
+  const later = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 100));
+  if (await Promise.race([early, later])) fail(`${who} is granted the lock`);
+}
 
 async function agree(scene: Scene, all: readonly number[]): Promise<void> {
   if (scene.traits.order === "none") return; // no queue to compare with
