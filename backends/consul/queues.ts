@@ -186,9 +186,10 @@ export class ConsulQueues implements Queues<ConsulQueued> {
 
   /** How a claim stands that has entered. */
   async #look(own: Own, bounds: Bounds): Promise<Found<ConsulQueued>> {
+    const { contender } = this.#names(own);
+    if (own.inherits) return await this.#standing(own, await this.#entries([contender], bounds), bounds);
     const before = own.ahead.map(({ name }) => name);
     if (before.length > 0) {
-      const { contender } = this.#names(own);
       // As long as all of these are there, so does it wait: no need to read the whole queue.
       const present = await this.#present([contender, ...before], bounds);
       if (present.has(contender) && before.every((name) => present.has(name))) return CONTENDED;
@@ -222,14 +223,18 @@ export class ConsulQueues implements Queues<ConsulQueued> {
       open = names.filter((name) => !present.has(name));
     }
     for (let from = 0; from < open.length; from += BY_NAME) {
-      const operations = open.slice(from, from + BY_NAME).map((Key) => ({ Verb: "get-tree", Key } as const));
-      const answer = await api.transact(operations, bounds, urgent);
-      if (!Array.isArray(answer)) {
-        throw new BackendError(`Cannot look for claims: Consul refused: ${answer.why}`);
+      for (const { Key, Session } of await this.#entries(open.slice(from, from + BY_NAME), bounds, urgent)) {
+        if (Session !== undefined) present.add(Key);
       }
-      for (const { Key, Session } of answer) if (Session !== undefined) present.add(Key);
     }
     return present;
+  }
+
+  async #entries(names: readonly string[], bounds: Bounds, urgent?: boolean): Promise<Pair[]> {
+    const operations = names.map((Key) => ({ Verb: "get-tree", Key } as const));
+    const answer = await this.#store.api.transact(operations, bounds, urgent);
+    if (Array.isArray(answer)) return answer;
+    throw new BackendError(`Cannot look for claims: Consul refused: ${answer.why}`);
   }
 
   #lock(Key: string, text: string): Operation {
