@@ -22,8 +22,9 @@
  *
  * What it does not promise:
  *
- * - **Order.** There is no queue: whoever gets the votes first. A key that many want at once costs
- *   several rounds. Semaphores (a finite `limit` above 1) cannot be had from majorities at all: three
+ * - **Order.** There is no queue at the nodes: of several processes, whoever gets the votes first. A key that many
+ *   of them want at once costs several rounds. Those of one process are served in order of arrival, and cost the
+ *   nodes no more than one. Semaphores (a finite `limit` above 1) cannot be had from majorities at all: three
  *   holders could each have two of three nodes. `limit` is refused.
  * - **Clocks.** Votes expire by the nodes' clocks. If the clock of a node jumps ahead, its vote ends
  *   too early, and with a bare majority that is enough for two holders; if it falls back, tokens may.
