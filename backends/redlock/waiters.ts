@@ -82,6 +82,7 @@ class Line {
   readonly #waiting = new Set<Waiter>();
   /** Those whose turn it is, until they have asked. */
   readonly #woken = new Set<Waiter>();
+  /** Something has changed since the last of them was woken. */
   #again = false;
   #timer: NodeJS.Timeout | undefined;
   /** What the last one has met who asked. */
@@ -120,26 +121,25 @@ class Line {
   }
 
   asked(waiter: Waiter, failure: unknown): void {
-    this.#failure = failure;
-    if (failure !== undefined) { for (const other of this.#waiting) if (other !== waiter) wake(other); }
-    if (!this.#woken.delete(waiter) || this.#woken.size > 0 || !this.#again) return;
-    this.#again = false;
-    this.#wake();
+    if (failure === undefined) this.#failure = undefined;
+    else if (this.#waiting.has(waiter)) {
+      this.#failure = failure;
+      for (const other of this.#waiting) if (other !== waiter) wake(other);
+    }
+    this.#done(waiter);
   }
 
   remove(waiter: Waiter, holds: boolean): void {
     const wasFirst = this.#first === waiter;
     this.#waiting.delete(waiter);
-    this.#woken.delete(waiter);
     if (this.empty) return this.close();
-    if (!wasFirst) return;
-    if (!holds) return this.#wake();
-    this.#wakeIn(RECHECK * (0.5 + Math.random() / 2));
-    if (waiter.claim.limit === 1) return void (this.#again = false); // it is now its own end that the next one hears of
-    for (const next of this.#waiting) {
-      if (next.claim.limit === 1) break;
-      this.#turn(next); // readers hold together
+    if (wasFirst && !holds) this.#again = true;
+    else if (wasFirst) {
+      this.#wakeIn(RECHECK * (0.5 + Math.random() / 2));
+      if (waiter.claim.limit === 1) this.#again = false; // of its end the next one will hear
+      else this.#wakeReaders();
     }
+    this.#done(waiter);
   }
 
   close(): void {
@@ -171,11 +171,31 @@ class Line {
     return opening;
   }
 
-  /** For who has its turn; it is one at a time, or readers together. */
+  /** Something has changed: it is the first one's turn. */
   #wake(): void {
+    this.#again = true;
+    this.#next();
+  }
+
+  /** The turn of one is over. */
+  #done(waiter: Waiter): void {
+    this.#woken.delete(waiter);
+    this.#next();
+  }
+
+  #next(): void {
     const first = this.#first;
-    if (this.#woken.size > 0) this.#again = true;
-    else if (first !== undefined) this.#turn(first);
+    if (!this.#again || this.#woken.size > 0 || first === undefined) return;
+    this.#again = false;
+    this.#turn(first);
+  }
+
+  /** Those in front, who hold together. */
+  #wakeReaders(): void {
+    for (const next of this.#waiting) {
+      if (next.claim.limit === 1) break;
+      this.#turn(next);
+    }
   }
 
   #wakeIn(ms: number): void {

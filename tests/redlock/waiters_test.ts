@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { redlock } from "../../backends/redlock.ts";
 import { type AcquireOptions, type Lock, LockManager, QuorumError } from "../../mod.ts";
+import { Random } from "../simulation/random.ts";
 import { CALL, claim, entered, open } from "../support.ts";
 import { HOST, until } from "../servers/process.ts";
 import { Proxy } from "../servers/proxy.ts";
@@ -133,6 +134,30 @@ test("a failure is told to all who wait, and they go on once it is over", PATIEN
   for (const server of own.servers.slice(1)) server.resume();
   await held.release();
   for (const acquiring of still) await (await acquiring).release();
+});
+
+// Red if: the turn of one that has given up is lost. A lock that nobody asks for any more is asked for after the ttl.
+test("whoever comes, gives up and goes: nobody is forgotten", PATIENT, async () => {
+  const managers = [0, 1].map(() => new LockManager(redlock(nodes.urls, OPTIONS), { ttl: TTL }));
+  const random = new Random("come and go");
+  let [reading, writing, done] = [0, 0, 0];
+  const worker = async (locks: LockManager) => {
+    while (done++ < 1_500) {
+      const mode = random.whole(0, 3) === 0 ? "exclusive" : "shared";
+      const signal = random.whole(0, 2) === 0 ? AbortSignal.timeout(random.whole(1, 20)) : undefined;
+      const lock = await locks.acquire("come and go", { mode, signal }).catch(() => undefined);
+      if (lock === undefined) continue;
+      if (mode === "shared") reading++;
+      else writing++;
+      assert.ok(writing === 0 || writing + reading === 1, `${writing} write, ${reading} read`);
+      if (random.whole(0, 1) === 0) await sleep(1);
+      if (mode === "shared") reading--;
+      else writing--;
+      await lock.release();
+    }
+  };
+  await Promise.all(Array.from({ length: 24 }, (_, n) => worker(managers[n % 2]!)));
+  await Promise.all(managers.map((locks) => locks.close()));
 });
 
 test("a claim that no node has heard of is given up without a call", PATIENT, async () => {
