@@ -1,4 +1,4 @@
-import type { Claim, LeaseRequest } from "../../internal/backend.ts";
+import type { Claim, LeaseRequest, Outcome } from "../../internal/backend.ts";
 import type { Node } from "./client/node.ts";
 import type { Waiter, Waiters } from "./waiters.ts";
 
@@ -12,7 +12,7 @@ export class OwnClaim implements Waiter {
   /** The ballot that won. */
   token: number | undefined;
   /** The attempt in progress; there is one at a time. */
-  attempt: Promise<unknown> | undefined;
+  attempt: Promise<Outcome> | undefined;
   /** Given up: no more ballots. */
   withdrawn = false;
   /** How often it lost in a row, which makes it slower. */

@@ -41,7 +41,12 @@ export class RedlockLease implements Lease {
     const own = claims.of(claim, this.#request);
     const steps = new Steps(call);
     // A second attempt is answered by a question that is sent after it.
-    while (own.attempt !== undefined) await own.attempt.catch(() => {});
+    let last: Outcome | void = undefined;
+    while (own.attempt !== undefined) last = await own.attempt.catch(() => {});
+    // What that has ended must not stand in line again: nobody would take it out.
+    if (claims.get(claim.id) !== own) {
+      return last?.state === "gone" ? last : { state: "gone", why: "revoked" };
+    }
     own.called = false;
     const queues = own.token === undefined && !own.withdrawn && claim.wait && !claim.steal;
     if (queues && waiters.behind(own)) return { state: "contended" };

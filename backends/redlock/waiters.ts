@@ -136,7 +136,8 @@ class Line {
     if (wasFirst && !holds) this.#again = true;
     else if (wasFirst) {
       this.#wakeIn(RECHECK * (0.5 + Math.random() / 2));
-      if (waiter.claim.limit === 1) this.#again = false; // of its end the next one will hear
+      // The next one hears of the end of who holds alone; or is to ask now, and to listen after that.
+      if (waiter.claim.limit === 1) this.#again = this.#deaf;
       else this.#wakeReaders();
     }
     this.#done(waiter);
@@ -146,6 +147,11 @@ class Line {
     clearTimeout(this.#timer);
     for (const ear of this.#ears.values()) void ear[Symbol.asyncDispose]();
     this.#ears.clear();
+  }
+
+  /** A lock may be released without any of these nodes having voted for it. */
+  get #deaf(): boolean {
+    return this.#ears.size < this.#quorum.majority;
   }
 
   get #first(): Waiter | undefined {
@@ -158,7 +164,10 @@ class Line {
         heard: (text) => {
           if (text === "left") this.#wake();
         },
-        deaf: () => void this.#ears.delete(node),
+        deaf: () => {
+          this.#ears.delete(node);
+          if (this.#deaf) this.#wake(); // who asks will listen anew
+        },
       }, call);
       if (this.empty) await ear[Symbol.asyncDispose]();
       else this.#ears.set(node, ear);

@@ -136,6 +136,46 @@ test("a failure is told to all who wait, and they go on once it is over", PATIEN
   for (const acquiring of still) await (await acquiring).release();
 });
 
+// Red if: a second attempt, which has waited for the first, puts a claim in line that is over. All behind it would hang.
+test("a claim that was stolen does not stand in line again", PATIENT, async () => {
+  await using backend = redlock(nodes.urls, OPTIONS);
+  const { lease } = await open(backend);
+  const named = { key: "holdfast/ghost" };
+  const [holder, robbed, next, last] = [claim(named), claim(named), claim(named), claim(named)];
+  assert.equal((await lease.attempt(holder, CALL)).state, "granted");
+  for (const one of [robbed, next]) assert.equal((await lease.attempt(one, CALL)).state, "contended");
+  const stolen = `0 ${(Date.now() + 60_000) * 1_000} stolen`;
+  for (const server of nodes.servers) await server.cli("hset", "holdfast/{ghost}:votes", robbed.id, stolen);
+  assert.deepEqual(
+    await Promise.all([lease.attempt(robbed, entered(CALL)), lease.attempt(robbed, entered(CALL))]),
+    [{ state: "gone", why: "stolen" }, { state: "gone", why: "stolen" }],
+  );
+  assert.equal((await lease.attempt(last, CALL)).state, "contended");
+  await lease.release(holder, entered(CALL));
+  for (const one of [next, last]) {
+    const granted = async () => (await lease.attempt(one, entered(CALL))).state === "granted";
+    await until(granted, () => "nobody is granted a free lock");
+    await lease.release(one, entered(CALL));
+  }
+});
+
+// Red if nobody listens anew: each hand-over takes until somebody looks, half a second and more.
+test("when the connections have been cut, those who wait listen anew", PATIENT, async () => {
+  const proxies = await Promise.all(nodes.servers.map((server) => Proxy.start(server)));
+  const urls = proxies.map(({ port }) => `redis://${HOST}:${port}`);
+  await using holder = new LockManager(redlock(nodes.urls, OPTIONS), { ttl: TTL });
+  await using locks = new LockManager(redlock(urls, OPTIONS), { ttl: TTL });
+  const held = await holder.acquire("cut");
+  const all = await crowd(locks, "cut", 100);
+  for (const proxy of proxies) proxy.reset();
+  const since = performance.now();
+  await held.release();
+  for (const acquiring of all) await (await acquiring).release();
+  const took = performance.now() - since;
+  assert.ok(took < 20_000, `${took} ms`);
+  await Promise.all(proxies.map((proxy) => proxy[Symbol.asyncDispose]()));
+});
+
 // Red if: the turn of one that has given up is lost. A lock that nobody asks for any more is asked for after the ttl.
 test("whoever comes, gives up and goes: nobody is forgotten", PATIENT, async () => {
   const managers = [0, 1].map(() => new LockManager(redlock(nodes.urls, OPTIONS), { ttl: TTL }));
