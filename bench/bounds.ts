@@ -88,12 +88,12 @@ function general(store: string): Rule[] {
     {
       ...{ name: "crowd", store, unit: "x", bound: { most: 2 } },
       what: "a hand-over among 1 000 waiters against among ten",
-      value: (report) => growth(report, { ...local, scenario: "crowd" }, 10, 1_000),
+      value: (report) => slower(report, { ...local, scenario: "crowd" }, 10, 1_000),
     },
     {
       ...{ name: "crowd of 10 000", store, unit: "x", bound: { most: 2 } },
       what: "a hand-over among 10 000 waiters against among ten",
-      value: (report) => growth(report, { ...local, scenario: "crowd" }, 10, 10_000),
+      value: (report) => slower(report, { ...local, scenario: "crowd" }, 10, 10_000),
     },
     {
       ...{ name: "keys", store, unit: "x", bound: { most: 1.5 } },
@@ -385,6 +385,12 @@ function beside(report: Report, subject: string, given: Partial<Series>): number
 function growth(report: Report, given: Partial<Series>, small: number, large: number): number | undefined {
   const at = (size: number) => ours(report, { ...given, size })?.times?.p50;
   return ratio(at(large), at(small));
+}
+
+/** The time for each at one size, by the rates, of that at another. */
+function slower(report: Report, given: Partial<Series>, small: number, large: number): number | undefined {
+  const at = (size: number) => ours(report, { ...given, size })?.rate;
+  return ratio(at(small), at(large));
 }
 
 function ratio(one: number | undefined, other: number | undefined): number | undefined {

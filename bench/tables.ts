@@ -155,10 +155,10 @@ function beside(report: Report, series: Series): number | undefined {
   if (series.rate && floor?.rate) return series.rate / floor.rate;
 }
 
-function unserved({ scenario, times, waits = [] }: Series): string {
+function unserved({ scenario, rate, waits = [] }: Series): string {
   if (scenario !== "crowd") return "";
   const never = waits.filter((ms) => ms < 0).length;
-  return times === undefined || never > 0 ? "not all were served in time" : "";
+  return rate === undefined || never > 0 ? "not all were served in time" : "";
 }
 
 function bounds(figures: readonly Figure[]): string[] {
@@ -217,12 +217,12 @@ function altOfLatency(report: Report): string {
 function altOfHandover(report: Report): string {
   const all = where(report, { scenario: "crowd", store: "redis", network: "loopback" })
     .filter(runsOn(mainRuntime(report)))
-    .filter(({ times }) => times !== undefined);
+    .filter(({ rate }) => rate !== undefined);
   const parts = contestants(report).flatMap(({ subject }) => {
     const last = all.filter((series) => series.subject === subject).sort((a, b) => a.size! - b.size!).at(-1);
-    return last ? [`${subject} ${duration(last.times!.p50)} among ${brief(last.size!)}`] : [];
+    return last ? [`${subject} ${duration(1_000 / last.rate!)} among ${brief(last.size!)}`] : [];
   });
-  return `Median time of a hand-over on Redis, by the number of waiters. At the end of each line: ${
+  return `Time of a hand-over on Redis, by the number of waiters. At the end of each line: ${
     parts.join(", ")
   }.`;
 }

@@ -138,12 +138,13 @@ function geometry(svg: string): Geometry {
 /** The same run, had everything come out otherwise. */
 function changed({ taken, series, figures }: Report): Report {
   const digits = (text: string) => text.replaceAll(/\d/g, (digit) => `${(Number(digit) + 1) % 10}`);
-  const one = ({ kind, size, times, values, ...rest }: Series): Series => {
+  const one = ({ kind, size, times, rate, values, ...rest }: Series): Series => {
     const factor = kind === "ours" ? 3 : 7;
     const by = (value: number) => value * factor;
     return {
       ...{ ...rest, kind },
       ...(size !== undefined && { size: size * 3 }),
+      ...(rate && { rate: by(rate) }),
       ...(times && { times: { ...times, p50: by(times.p50), p99: by(times.p99), p999: by(times.p999) } }),
       ...(values &&
         { values: Object.fromEntries(Object.entries(values).map(([name, one]) => [name, one + 0.5])) }),

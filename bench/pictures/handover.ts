@@ -14,9 +14,9 @@ export function handover(report: Report): string {
     return {
       text: subject,
       look,
-      points: crowds.flatMap(({ size, times }) => times === undefined ? [] : [{ x: size!, y: times.p50 }]),
+      points: crowds.flatMap(({ size, rate }) => rate === undefined ? [] : [{ x: size!, y: 1_000 / rate }]),
       /** Whether more of them were not all served in time. */
-      open: crowds.some(({ times, waits }) => times === undefined || waits?.includes(-1)),
+      open: crowds.some(({ rate, waits }) => rate === undefined || waits?.includes(-1)),
     };
   }).filter(({ points }) => points.length > 0);
   const xs = decades(lines.flatMap(({ points }) => points.map(({ x }) => x)));
@@ -25,7 +25,7 @@ export function handover(report: Report): string {
     name: "handover",
     title: "From one waiter to the next, on Redis",
     subtitle: [
-      "Median time of a hand-over. Log scales.",
+      "Time until all have been served, by their number. Log scales.",
       "Ends early: more not tried. Open circle: not all served in a minute.",
     ],
     labels: lines.map(({ text, look, points }) => ({ text, look, ...points.at(-1)! })),

@@ -68,7 +68,7 @@ async function among(size: number, entrant: Entrant, scene: Scene): Promise<Seri
     return { ...label(scene, entrant), scenario: "crowd", size };
   }
   await end([...runners, holder]);
-  const waits = times.flat().map((at) => round(at - since));
+  const waits = times.flat().map((at) => at - since);
   const sorted = waits.toSorted((a, b) => a - b);
   const each = sorted.map((at, n) => at - (sorted[n - 1] ?? 0));
   return {
@@ -76,8 +76,9 @@ async function among(size: number, entrant: Entrant, scene: Scene): Promise<Seri
     scenario: "crowd",
     size,
     times: distribution([each]),
+    rate: round(size / sorted.at(-1)! * 1_000),
     values: { ...values, disorder: round(disorder(waits)) },
-    waits: thin(waits),
+    waits: thin(waits).map(round),
   };
 }
 
