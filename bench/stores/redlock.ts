@@ -21,7 +21,7 @@ export const redlock: Store = {
       name: "redsync",
       kind: "peer",
       language: "go",
-      program: (address, ttl) => goPeer("redsync", address.replace(/^redlock:\/\/|\?.*/g, ""), ttl),
+      program: (address, ttl) => goPeer("redsync", addressesOf(address), ttl),
       crowd: 10,
     },
   ],
@@ -44,3 +44,8 @@ export const redlock: Store = {
     };
   },
 };
+
+/** What is in a URL of ours, as redsync takes it. */
+function addressesOf(url: string): string {
+  return url.replace(/^redlock:\/\/|\?.*/g, "").split(",").map((place) => `redis://${place}`).join();
+}
