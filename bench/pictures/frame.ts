@@ -1,5 +1,5 @@
 /** What the pictures share: size, colours and letters. Each adapts to light and dark by itself. */
-import * as Plot from "@observablehq/plot";
+import * as Plot from "./plot.ts";
 import { parseHTML } from "linkedom";
 
 /** Units of the drawing; a phone has about half as many pixels for it. */

@@ -1,4 +1,4 @@
-import * as Plot from "@observablehq/plot";
+import * as Plot from "./plot.ts";
 import type { Report } from "../harness/report.ts";
 import { mainRuntime, where } from "../harness/select.ts";
 import { axis, decades, draw, duration, short } from "./frame.ts";

@@ -1,4 +1,4 @@
-import * as Plot from "@observablehq/plot";
+import * as Plot from "./plot.ts";
 import type { Report } from "../harness/report.ts";
 import { mainRuntime, stores, titleOf, where } from "../harness/select.ts";
 import { axis, decades, draw, duration, other, short } from "./frame.ts";

@@ -1,4 +1,4 @@
-import * as Plot from "@observablehq/plot";
+import * as Plot from "./plot.ts";
 import type { Report, Series } from "../harness/report.ts";
 import { mainRuntime, where } from "../harness/select.ts";
 import { brief, draw, duration, HEAD, other, OURS } from "./frame.ts";

@@ -1,4 +1,4 @@
-import * as Plot from "@observablehq/plot";
+import * as Plot from "./plot.ts";
 import type { Report } from "../harness/report.ts";
 import { aboveFloor, stores as storesOf, titleOf } from "../harness/select.ts";
 import { axis, decades, draw, HEAD, OURS } from "./frame.ts";
