@@ -354,7 +354,25 @@ export const mutants: readonly Mutant[] = [
   {
     name: "who waits for a claim of its own process is not woken",
     file: OWN,
-    find: "    for (const wake of own.waiting ?? []) wake();\n",
+    find: "    for (const wake of own.waiting ?? []) wake(own);\n",
     replace: "",
+  },
+  {
+    name: "one that has given up counts as one that has held",
+    file: OWN,
+    find: 'return claim.limit === 1 && outcome?.state === "granted";',
+    replace: "return claim.limit === 1;",
+  },
+  {
+    name: "one that has held beside others counts as one that has held alone",
+    file: OWN,
+    find: 'return claim.limit === 1 && outcome?.state === "granted";',
+    replace: 'return outcome?.state === "granted";',
+  },
+  {
+    name: "all who stand behind one that has held alone inherit",
+    file: QUEUES,
+    find: "own.next = holders(behind) === behind.length;",
+    replace: "own.next = true;",
   },
 ];

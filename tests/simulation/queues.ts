@@ -57,8 +57,12 @@ export class SimQueues implements Queues<SimQueued> {
   async read(own: Own): Promise<Found<SimQueued>> {
     const { store } = this.#around;
     const name = this.#nameOf(own);
+    const { inherits } = own;
     return await this.#ask<Found<SimQueued>>("look", own, (answer) => {
-      answer(store.view(name, own.token) ?? store.fate(own.claim.id));
+      const view = store.view(name, own.token);
+      if (view === undefined) answer(store.fate(own.claim.id));
+      // All that is asked then is whether it is there.
+      else answer(inherits ? { ...view, queue: view.queue.slice(-1) } : view);
     });
   }
 
