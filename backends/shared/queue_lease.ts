@@ -78,6 +78,7 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
     const own = this.#claims.get(claim.id);
     if (own === undefined || own.ahead.length === 0) return;
     if (this.#queues.hearsOwn) return await this.#departure(own, own.ahead, call.signal);
+    const { ahead, next } = own;
     // Whoever leaves from here need not be asked after.
     const mine = own.ahead.flatMap(({ name }) => this.#claims.named(name) ?? []);
     const others = own.ahead.filter(({ name }) => this.#claims.named(name) === undefined);
@@ -86,9 +87,10 @@ export class QueueLease<Q extends Queued> implements Lease, Ears<Q> {
     const signal = AbortSignal.any([call.signal, stop.signal]);
     try {
       const left = untilOneLeft(mine, signal).then((left) => {
-        if (left === undefined) return;
+        // A look that has come meanwhile knows of that end, and of whom the claim waits for now.
+        if (left === undefined || own.ahead !== ahead) return;
         own.ahead = [];
-        own.inherits = own.next && heldAlone(left);
+        own.inherits = next && heldAlone(left);
       });
       return await (others.length > 0 ? Promise.race([left, this.#departure(own, others, signal)]) : left);
     } finally {

@@ -47,7 +47,8 @@ export class OwnNode {
    * asking; else `true`.
    */
   passed(name: string, gone: Own | undefined): View<ZooKeeperQueued> | true {
-    this.queue = gone && this.own.next && heldAlone(gone)
+    const { ahead, next } = this.own;
+    this.queue = gone && next && heldAlone(gone) && ahead.some((other) => other.name === name)
       ? queueOf([this.name])
       : this.queue?.filter((other) => other.name !== name);
     if (this.queue === undefined || !this.guarded || this.over) return true;

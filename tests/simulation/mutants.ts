@@ -375,4 +375,15 @@ export const mutants: readonly Mutant[] = [
     find: "own.next = holders(behind) === behind.length;",
     replace: "own.next = true;",
   },
+  {
+    name: "the end of one that was waited for before counts for whom is waited for now",
+    file: QUEUES,
+    find: "if (left === undefined || own.ahead !== ahead) return;",
+    replace: "if (left === undefined) return;",
+    also: [{
+      file: QUEUES,
+      find: "own.inherits = next && heldAlone(left);",
+      replace: "own.inherits = own.next && heldAlone(left);",
+    }],
+  },
 ];

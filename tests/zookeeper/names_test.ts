@@ -71,8 +71,8 @@ describe("names of ZooKeeper nodes", () => {
 // Red if: a claim is granted of whose own node nothing is known, or while others are ahead that are not watched.
 test("what a departure says of the claim behind it: only while its own node and everyone ahead are watched", () => {
   const queue = queueOf([1, 2].map((n) => `_c_${id}${n}-lock-000000000${n}`));
-  const known = (what: Partial<OwnNode>, gone?: Own, next = true) => {
-    const own = { next } as Own;
+  const known = (what: Partial<OwnNode>, gone?: Own, next = true, ahead = queue.slice(0, 1)) => {
+    const own = { next, ahead } as Partial<Own> as Own;
     const node = Object.assign(new OwnNode(own, "/k", queue[1]!.name, 7n), { guarded: true, queue }, what);
     return node.passed(queue[0]!.name, gone);
   };
@@ -87,6 +87,7 @@ test("what a departure says of the claim behind it: only while its own node and 
   assert.deepEqual(known({ queue: undefined }, held(1, "granted")), { queue: [queue[1]], token: 7n });
   assert.equal(known({ queue: undefined, guarded: false }, held(1, "granted")), true);
   assert.equal(known({ queue: undefined }, held(1, "granted"), false), true);
+  assert.equal(known({ queue: undefined }, held(1, "granted"), true, []), true); // it waits for others by now
   assert.equal(known({ queue: undefined }, held(2, "granted")), true);
   assert.equal(known({ queue: undefined }, held(1, "contended")), true);
 });
